@@ -234,7 +234,11 @@ impl BackendContext {
         key_groups: KeyGroupRange,
         max_parallelism: MaxParallelism,
     ) -> Self {
-        Self { operator: operator.into(), key_groups, max_parallelism }
+        Self {
+            operator: operator.into(),
+            key_groups,
+            max_parallelism,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Read-modify-write of one value: what a visitor sees and what it decides.
 
 use crate::buffer::Scratch;
+use crate::error::Result;
 
 /// What a visitor decided about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,7 +27,10 @@ impl EditBuffer {
     /// An empty buffer that keeps.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Scratch::new(), decision: Decision::Keep }
+        Self {
+            bytes: Scratch::new(),
+            decision: Decision::Keep,
+        }
     }
 
     /// Starts an edit of `current`.
@@ -34,7 +38,10 @@ impl EditBuffer {
     pub fn begin<'a>(&'a mut self, current: Option<&'a [u8]>) -> Edit<'a> {
         self.bytes.clear();
         self.decision = Decision::Keep;
-        Edit { current, buffer: self }
+        Edit {
+            current,
+            buffer: self,
+        }
     }
 
     /// What the finished edit decided.
@@ -71,15 +78,21 @@ impl<'a> Edit<'a> {
     /// Stores `value` as the new value.
     #[inline]
     pub fn replace(&mut self, value: &[u8]) {
-        self.replace_with(|out| out.extend_from_slice(value));
+        self.buffer.bytes.clear();
+        self.buffer.bytes.extend_from_slice(value);
+        self.buffer.decision = Decision::Replace;
     }
 
     /// Stores what `encode` writes as the new value.
+    ///
+    /// # Errors
+    /// What `encode` returns; the decision is then what it was.
     #[inline]
-    pub fn replace_with(&mut self, encode: impl FnOnce(&mut Scratch)) {
+    pub fn replace_with(&mut self, encode: impl FnOnce(&mut Scratch) -> Result<()>) -> Result<()> {
         self.buffer.bytes.clear();
-        encode(&mut self.buffer.bytes);
+        encode(&mut self.buffer.bytes)?;
         self.buffer.decision = Decision::Replace;
+        Ok(())
     }
 
     /// Deletes the entry.

@@ -1,5 +1,28 @@
-//! wip
-#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+//! The contract between a stream engine and its keyed-state backends.
+//!
+//! - [`KeyedBackend`] is the byte-level contract: what a backend implements. It knows entries by
+//!   ([state](StateId), [key group](KeyGroup), key, namespace \[, user key\]), reads and writes them
+//!   one by one and in batches, enumerates them, takes snapshots and restores them.
+//! - [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`] and [`AggregatingState`] are
+//!   what operators use: typed, written once over any backend, with [codecs](codec) whose identity
+//!   goes into every snapshot.
+//! - [`SnapshotTask`], [`EntrySink`] and [`EntrySource`] carry state out and in, in canonical order.
+//!
+//! No I/O, no threads, no globals: an engine brings those. The key is always an argument; there is
+//! no hidden current key.
+//!
+//! ```
+//! use millpond_state::{KeyContext, KeyedBackend, Result, ValueState};
+//!
+//! /// Counts a visit of `page`, on any backend.
+//! fn count(backend: &mut dyn KeyedBackend, page: &String) -> Result<u64> {
+//!     let visits = ValueState::<String, u64>::register(backend, "visits")?;
+//!     let key = KeyContext::new(page, backend.max_parallelism())?;
+//!     let next = visits.get(backend, key.at())?.unwrap_or(0) + 1;
+//!     visits.put(backend, key.at(), &next)?;
+//!     Ok(next)
+//! }
+//! ```
 
 pub mod backend;
 mod buffer;
@@ -10,6 +33,8 @@ mod entry;
 mod error;
 mod id;
 mod key_group;
+pub mod kinds;
+mod place;
 mod registry;
 pub mod seam;
 mod snapshot_api;
@@ -20,12 +45,12 @@ pub use backend::{
 pub use buffer::Scratch;
 pub use descriptor::{STATE_NAME_BYTES_MAX, StateCodecs, StateDescriptor, StateKind};
 pub use edit::{Decision, Edit, EditBuffer};
-pub use entry::{
-    EntryKey, KEY_BYTES_MAX, VALUE_BYTES_MAX, check_user_key_len, check_value_len,
-};
+pub use entry::{EntryKey, KEY_BYTES_MAX, VALUE_BYTES_MAX, check_user_key_len, check_value_len};
 pub use error::{ErrorKind, Result, StateError};
 pub use id::{AttemptId, CheckpointId, StateId, SubtaskId, SubtaskIndex};
 pub use key_group::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, MaxParallelism, key_hash};
+pub use kinds::{Aggregate, AggregatingState, ListState, MapState, ReducingState, ValueState};
+pub use place::{At, KeyContext, NamespaceContext};
 pub use registry::{STATES_MAX, StateRegistry};
 pub use snapshot_api::{
     CancelFlag, EntrySink, EntrySource, SnapshotEntry, SnapshotRequest, SnapshotSummary,

@@ -92,8 +92,11 @@ pub trait SnapshotTask: Send {
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`] soon after `cancel` is set; what the sink reports.
-    fn run(self: Box<Self>, sink: &mut dyn EntrySink, cancel: &CancelFlag)
-    -> Result<SnapshotSummary>;
+    fn run(
+        self: Box<Self>,
+        sink: &mut dyn EntrySink,
+        cancel: &CancelFlag,
+    ) -> Result<SnapshotSummary>;
 }
 
 /// Tells a running snapshot to stop. Clones share the flag.
@@ -124,7 +127,10 @@ impl CancelFlag {
     /// [`ErrorKind::Cancelled`].
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
-            return Err(StateError::new(ErrorKind::Cancelled, "the snapshot was cancelled"));
+            return Err(StateError::new(
+                ErrorKind::Cancelled,
+                "the snapshot was cancelled",
+            ));
         }
         Ok(())
     }

@@ -1,0 +1,142 @@
+//! One accumulator per key and namespace, into which values of another type are folded.
+
+use core::marker::PhantomData;
+
+use super::{Marker, current, describe, replace, update_one};
+use crate::backend::KeyedBackend;
+use crate::codec::{Codec, DefaultCodec, HasCodec};
+use crate::descriptor::StateKind;
+use crate::edit::Edit;
+use crate::entry::EntryKey;
+use crate::error::Result;
+use crate::id::StateId;
+use crate::place::At;
+
+/// How values are folded into an accumulator, and what comes out of it.
+pub trait Aggregate: Send + Sync + 'static {
+    /// What is added.
+    type Input;
+    /// What is stored.
+    type Accumulator;
+    /// What is read.
+    type Output;
+
+    /// The accumulator before the first add.
+    fn create(&self) -> Self::Accumulator;
+
+    /// Folds a value into the accumulator.
+    fn add(&self, accumulator: &mut Self::Accumulator, input: &Self::Input);
+
+    /// What the accumulator stands for.
+    fn result(&self, accumulator: &Self::Accumulator) -> Self::Output;
+}
+
+/// The aggregate `A` of all values added for each key `K` and namespace `N`.
+#[derive(Debug)]
+pub struct AggregatingState<
+    K,
+    A: Aggregate,
+    N = (),
+    C = DefaultCodec<<A as Aggregate>::Accumulator>,
+> {
+    id: StateId,
+    codec: C,
+    aggregate: A,
+    types: Marker<(K, N)>,
+}
+
+impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
+    AggregatingState<K, A, N, C>
+{
+    /// Registers the state called `name`, or finds it restored.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::register`].
+    pub fn register<B: KeyedBackend + ?Sized>(
+        backend: &mut B,
+        name: &str,
+        aggregate: A,
+    ) -> Result<Self> {
+        let codec = C::default();
+        let descriptor = describe::<K, N>(name, StateKind::Aggregating, None, codec.identity())?;
+        Ok(Self {
+            id: backend.register(&descriptor)?,
+            codec,
+            aggregate,
+            types: PhantomData,
+        })
+    }
+
+    /// The state's id in its backend.
+    #[must_use]
+    pub const fn id(&self) -> StateId {
+        self.id
+    }
+
+    /// The aggregate so far; `None` before the first add.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::get`], and what the codec reports.
+    pub fn get<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+    ) -> Result<Option<A::Output>> {
+        let bytes = backend.get(self.id, at.entry())?;
+        bytes
+            .map(|bytes| Ok(self.aggregate.result(&self.codec.decode_all(bytes)?)))
+            .transpose()
+    }
+
+    /// Adds a value.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::update_many`], and what the codec reports.
+    pub fn add<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        input: &A::Input,
+    ) -> Result<()> {
+        update_one(backend, self.id, at.entry(), |edit| self.fold(edit, input))
+    }
+
+    /// Adds many values: what `input(i)` refers to at `entries[i]`, in order. The backend overlaps
+    /// their cache misses: use batches of 16 to 64.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_many<'i, B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        entries: &[EntryKey<'_>],
+        mut input: impl FnMut(usize) -> &'i A::Input,
+    ) -> Result<()>
+    where
+        A::Input: 'i,
+    {
+        backend.update_many(self.id, entries, &mut |index, edit| {
+            self.fold(edit, input(index))
+        })
+    }
+
+    /// Forgets all that was added.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::delete`].
+    pub fn delete<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+    ) -> Result<()> {
+        backend.delete(self.id, at.entry())
+    }
+
+    #[inline]
+    fn fold(&self, edit: &mut Edit<'_>, input: &A::Input) -> Result<()> {
+        let stored = current(edit, &self.codec)?;
+        let mut accumulator = stored.unwrap_or_else(|| self.aggregate.create());
+        self.aggregate.add(&mut accumulator, input);
+        replace(edit, &self.codec, &accumulator)
+    }
+}

@@ -1,0 +1,223 @@
+//! A map per key and namespace.
+
+use core::marker::PhantomData;
+use core::ops::ControlFlow;
+
+use super::{Marker, describe, replace};
+use crate::backend::KeyedBackend;
+use crate::buffer::Scratch;
+use crate::codec::{Codec, DefaultCodec, HasCodec};
+use crate::descriptor::StateKind;
+use crate::error::Result;
+use crate::id::StateId;
+use crate::place::At;
+
+/// A map from `UK` to `V` for each key `K` and namespace `N`. Walks go in the byte order of the
+/// encoded user keys, which for integers is their numeric order.
+#[derive(Debug)]
+pub struct MapState<K, UK, V, N = (), UC = DefaultCodec<UK>, C = DefaultCodec<V>> {
+    id: StateId,
+    user_key_codec: UC,
+    codec: C,
+    types: Marker<(K, UK, V, N)>,
+}
+
+impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK, V, N, UC, C> {
+    /// Registers the state called `name`, or finds it restored.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::register`].
+    pub fn register<B: KeyedBackend + ?Sized>(backend: &mut B, name: &str) -> Result<Self> {
+        let (user_key_codec, codec) = (UC::default(), C::default());
+        let user_key = Some(user_key_codec.identity());
+        let descriptor = describe::<K, N>(name, StateKind::Map, user_key, codec.identity())?;
+        let id = backend.register(&descriptor)?;
+        Ok(Self {
+            id,
+            user_key_codec,
+            codec,
+            types: PhantomData,
+        })
+    }
+
+    /// The state's id in its backend.
+    #[must_use]
+    pub const fn id(&self) -> StateId {
+        self.id
+    }
+
+    /// The value of `user_key`, if there is one.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::map_get`], and what the codecs report.
+    #[inline]
+    pub fn get<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        user_key: &UK,
+    ) -> Result<Option<V>> {
+        let user_key = self.encode_user_key(user_key)?;
+        backend
+            .map_get(self.id, at.entry(), user_key.as_slice())?
+            .map(|bytes| self.codec.decode_all(bytes))
+            .transpose()
+    }
+
+    /// Whether `user_key` has a value.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn contains<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        user_key: &UK,
+    ) -> Result<bool> {
+        let user_key = self.encode_user_key(user_key)?;
+        Ok(backend
+            .map_get(self.id, at.entry(), user_key.as_slice())?
+            .is_some())
+    }
+
+    /// Sets the value of `user_key`.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::map_put`], and what the codecs report.
+    #[inline]
+    pub fn put<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        user_key: &UK,
+        value: &V,
+    ) -> Result<()> {
+        let user_key = self.encode_user_key(user_key)?;
+        let mut bytes = Scratch::new();
+        self.codec.encode_into(value, &mut bytes)?;
+        backend.map_put(self.id, at.entry(), user_key.as_slice(), bytes.as_slice())
+    }
+
+    /// Sets the values of many user keys, one after the other.
+    ///
+    /// # Errors
+    /// As [`Self::put`]; those before the one that failed are set.
+    pub fn put_all<'t, B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        entries: impl IntoIterator<Item = (&'t UK, &'t V)>,
+    ) -> Result<()>
+    where
+        UK: 't,
+        V: 't,
+    {
+        entries
+            .into_iter()
+            .try_for_each(|(user_key, value)| self.put(backend, at, user_key, value))
+    }
+
+    /// Removes `user_key`, if it is there.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::map_remove`].
+    pub fn remove<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        user_key: &UK,
+    ) -> Result<()> {
+        let user_key = self.encode_user_key(user_key)?;
+        backend.map_remove(self.id, at.entry(), user_key.as_slice())
+    }
+
+    /// Whether the map has no user keys.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::map_visit`].
+    pub fn is_empty<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+    ) -> Result<bool> {
+        let mut empty = true;
+        backend.map_visit(self.id, at.entry(), &mut |_, _| {
+            empty = false;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(empty)
+    }
+
+    /// Calls `visit` with each user key and value, in order.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::map_visit`], and what the codecs report.
+    pub fn for_each<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        mut visit: impl FnMut(UK, V),
+    ) -> Result<()> {
+        backend.map_visit(self.id, at.entry(), &mut |user_key, edit| {
+            let value = self.codec.decode_all(edit.current().unwrap_or_default())?;
+            visit(self.user_key_codec.decode_all(user_key)?, value);
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// All user keys and values, in order.
+    ///
+    /// # Errors
+    /// As [`Self::for_each`].
+    pub fn entries<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+    ) -> Result<Vec<(UK, V)>> {
+        let mut entries = Vec::new();
+        self.for_each(backend, at, |user_key, value| {
+            entries.push((user_key, value))
+        })?;
+        Ok(entries)
+    }
+
+    /// Walks the map in order and replaces each value by what `change` makes of it; `None` removes
+    /// the user key.
+    ///
+    /// # Errors
+    /// As [`Self::for_each`]; changes made before an error stay.
+    pub fn update_each<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+        mut change: impl FnMut(&UK, V) -> Option<V>,
+    ) -> Result<()> {
+        backend.map_visit(self.id, at.entry(), &mut |user_key, edit| {
+            let value = self.codec.decode_all(edit.current().unwrap_or_default())?;
+            match change(&self.user_key_codec.decode_all(user_key)?, value) {
+                Some(value) => replace(edit, &self.codec, &value)?,
+                None => edit.remove(),
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Deletes the whole map.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::delete`].
+    pub fn delete<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: At<'_, K, N>,
+    ) -> Result<()> {
+        backend.delete(self.id, at.entry())
+    }
+
+    #[inline]
+    fn encode_user_key(&self, user_key: &UK) -> Result<Scratch> {
+        let mut bytes = Scratch::new();
+        self.user_key_codec.encode_into(user_key, &mut bytes)?;
+        Ok(bytes)
+    }
+}
