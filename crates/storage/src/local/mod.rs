@@ -1,0 +1,433 @@
+//! A store in a folder of a local (or locally mounted) file system. Every publication and deletion
+//! is durable before it is acknowledged.
+//!
+//! **Publishing**, in this order: write a temporary file in the object's own folder, sync the
+//! file, link it to its final name (which fails if that exists: the atomic create-if-absent),
+//! remove the temporary name, sync the folder. Folders are made on the way, each made durable by
+//! syncing the one it is in. **Deleting**: remove the name, sync the folder, remove folders that
+//! have become empty.
+//!
+//! Invariants:
+//! - Names that start with a dot are the store's own: `.tmp-<tag>-<process>-<number>` for
+//!   unfinished writes, and the lock file of [`FolderLock`]. They are never listed, opened or
+//!   deleted as objects; nor is anything that no [`StorePath`] can name.
+//! - Only regular files in real folders are objects. Symbolic links inside the store are not
+//!   followed; the store's own folder may be reached through one.
+//! - Any number of processes may publish and delete at once. One gap: if one of them (or another
+//!   handle that was opened on its own) prunes and remakes a folder at the very moment another
+//!   publishes into it, that publication is safe against crashes of processes but, until the first
+//!   has synced the parent, not against a loss of power. Give each checkpoint a folder of its own
+//!   and let one process delete, or use a [`FolderLock`].
+//!
+//! How it fails: a file system without hard links cannot publish ([`ErrorKind::Unsupported`]); a
+//! folder sync that fails after the link leaves the object visible but perhaps not durable
+//! ([`Effect::MayHaveHappened`]). Processes that die leave temporary files, which
+//! [`LocalStore::sweep_temporaries`] removes.
+
+mod disk;
+mod folders;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use core::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use self::disk::{Disk, DiskFile, Entry, OsDisk};
+use self::folders::{Folders, create_root};
+use self::reader::LocalReader;
+use self::writer::LocalWriter;
+use crate::error::{Effect, ErrorKind, Result, StorageError};
+use crate::folder_lock::FolderLock;
+use crate::path::{StorePath, segment_defect};
+use crate::store::{ObjectInfo, Store, StoreReader, StoreWriter};
+
+const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// Longest writer tag, in bytes.
+const TAG_BYTES_MAX: usize = 64;
+
+/// How often a creation that lost its folder to a concurrent deletion starts again.
+const CREATE_ATTEMPTS_MAX: u32 = 64;
+
+/// Numbers this process's temporary files, over all stores: even a name freed by a sweep is never
+/// taken by a second writer, which could publish the other's bytes.
+static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
+/// Objects as files of a folder. Cheap to clone; clones and their writers share what they know of
+/// the folder.
+#[derive(Clone)]
+pub struct LocalStore {
+    folders: Arc<Folders>,
+    tag: String,
+}
+
+impl LocalStore {
+    /// Opens the store in the folder `root`, which must exist. Writes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such folder; [`ErrorKind::InvalidName`] if it is no
+    /// folder; else what kept it from being looked at.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_on(Box::new(OsDisk), root.as_ref())
+    }
+
+    /// Opens the store in the folder `root`, after making it, and those it is in, where missing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] if `root` is there but no folder; else what kept it from being
+    /// made.
+    pub fn create(root: impl AsRef<Path>) -> Result<Self> {
+        Self::create_on(Box::new(OsDisk), root.as_ref())
+    }
+
+    fn create_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
+        create_root(&*disk, root)
+            .map_err(|error| root_error(error, "cannot make the store's folder", root))?;
+        Self::open_on(disk, root)
+    }
+
+    fn open_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
+        let failed = |error| root_error(error, "cannot open the store's folder", root);
+        // Absolute and free of links, so that neither a change of the current folder nor of a
+        // link moves the store.
+        let real = root.canonicalize().map_err(failed)?;
+        if !real.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        Ok(Self {
+            folders: Arc::new(Folders::new(disk, real)),
+            tag: "w".to_owned(),
+        })
+    }
+
+    /// Marks this handle's temporary files with `tag`: 1 to 64 characters of `A-Z a-z 0-9 . _ = -`,
+    /// not starting with a dot. Tells writers apart in a listing; it must differ between machines
+    /// that write to one network folder, since process numbers may not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] if `tag` breaks these rules.
+    pub fn with_writer_tag(mut self, tag: &str) -> Result<Self> {
+        let too_long = (tag.len() > TAG_BYTES_MAX).then_some("it is longer than 64 bytes");
+        if let Some(defect) = segment_defect(tag).or(too_long) {
+            let message = format!("{tag:?} cannot be a writer tag: {defect}");
+            return Err(StorageError::new(
+                ErrorKind::InvalidName,
+                Effect::DidNotHappen,
+                message,
+            ));
+        }
+        tag.clone_into(&mut self.tag);
+        Ok(self)
+    }
+
+    /// The store's folder, absolute and without symbolic links.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.folders.root
+    }
+
+    /// Removes the temporary files of unfinished writes, and folders left empty, and returns how
+    /// many files there were. `lock` shows that no other process uses the folder; an unfinished
+    /// writer of this process would fail to finish.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] if `lock` is of another folder; else what kept a file from being
+    /// removed.
+    pub fn sweep_temporaries(&self, lock: &FolderLock) -> Result<usize> {
+        if lock.folder() != self.root() {
+            let message = format!("the lock is of another folder, {}", lock.folder().display());
+            let error = StorageError::new(ErrorKind::InvalidName, Effect::DidNotHappen, message);
+            return Err(self.folders.placed(error, None));
+        }
+        let mut removed = 0;
+        let mut pending = vec![None];
+        while let Some(folder) = pending.pop() {
+            let names = self.folders.names(folder.as_ref())?;
+            for name in &names {
+                if name.starts_with(TEMPORARY_PREFIX) {
+                    removed += self.sweep(folder.as_ref(), name)?;
+                }
+            }
+            pending.extend(
+                self.subfolders(folder.as_ref(), &names)?
+                    .into_iter()
+                    .map(Some),
+            );
+            self.folders.prune(folder);
+        }
+        Ok(removed)
+    }
+
+    fn sweep(&self, folder: Option<&StorePath>, name: &str) -> Result<usize> {
+        match self
+            .folders
+            .disk
+            .remove_file(&self.folders.locate(folder).join(name))
+        {
+            Ok(()) => Ok(1),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => {
+                let message = format!("cannot remove the temporary file {name}");
+                Err(self
+                    .folders
+                    .error(error, Effect::MayHaveHappened, &message, folder))
+            }
+        }
+    }
+
+    /// The folders among `names` in `folder`.
+    fn subfolders(&self, folder: Option<&StorePath>, names: &[String]) -> Result<Vec<StorePath>> {
+        let mut found = Vec::new();
+        for path in names
+            .iter()
+            .filter_map(|name| StorePath::child(folder, name).ok())
+        {
+            if self.folders.entry(&path)? == Some(Entry::Folder) {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Walks the objects below `prefix`, in no order, until `visit` says stop (`false`).
+    fn walk(
+        &self,
+        prefix: Option<&StorePath>,
+        visit: &mut dyn FnMut(ObjectInfo) -> bool,
+    ) -> Result<()> {
+        let mut pending = vec![prefix.cloned()];
+        while let Some(folder) = pending.pop() {
+            for name in self.folders.names(folder.as_ref())? {
+                // What no path can name is not an object of this store.
+                let Ok(path) = StorePath::child(folder.as_ref(), &name) else {
+                    continue;
+                };
+                let go_on = match self.folders.entry(&path)? {
+                    Some(Entry::File { len }) => visit(ObjectInfo { path, len }),
+                    Some(Entry::Folder) => {
+                        pending.push(Some(path));
+                        true
+                    }
+                    // Links and devices are not followed; `None` was deleted meanwhile.
+                    _ => true,
+                };
+                if !go_on {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_objects(&self, folder: &StorePath) -> Result<bool> {
+        let mut found = false;
+        self.walk(Some(folder), &mut |_| {
+            found = true;
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Makes the folder of `path` and, in it, a temporary file.
+    fn create_temporary(&self, path: &StorePath) -> Result<LocalWriter> {
+        if let Some(folder) = path.parent() {
+            self.folders.ensure(&folder)?;
+        }
+        let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
+        let name = format!(
+            "{TEMPORARY_PREFIX}{}-{}-{number}",
+            self.tag,
+            std::process::id()
+        );
+        let temporary = self.folders.locate(path.parent().as_ref()).join(name);
+        let file = self.create_file(&temporary).map_err(|error| {
+            let message = "cannot create a temporary file";
+            self.folders
+                .error(error, Effect::DidNotHappen, message, Some(path))
+        })?;
+        Ok(LocalWriter::new(
+            Arc::clone(&self.folders),
+            path.clone(),
+            temporary,
+            file,
+        ))
+    }
+
+    fn create_file(&self, temporary: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.folders
+            .disk
+            .create_file(temporary)
+            .inspect_err(|error| {
+                // It may be there in spite of the error; one that was there before is not ours.
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    let _ = self.folders.disk.remove_file(temporary);
+                }
+            })
+    }
+
+    fn check_free(&self, path: &StorePath) -> Result<()> {
+        if self.folders.entry(path)?.is_none() {
+            return Ok(());
+        }
+        let message = "the name is taken";
+        let error = StorageError::new(ErrorKind::AlreadyExists, Effect::DidNotHappen, message);
+        Err(self.folders.placed(error, Some(path)))
+    }
+
+    fn not_found(&self, path: &StorePath) -> StorageError {
+        if let Err(gone) = self.folders.check_root() {
+            return gone;
+        }
+        let error = StorageError::new(ErrorKind::NotFound, Effect::DidNotHappen, "no such object");
+        self.folders.placed(error, Some(path))
+    }
+}
+
+impl Store for LocalStore {
+    fn create(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>> {
+        self.check_free(path)?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match self.create_temporary(path) {
+                Ok(writer) => return Ok(Box::new(writer)),
+                Err(error) => error,
+            };
+            // Somebody pruned the folder between our making and using it.
+            let is_pruned = error.kind() == ErrorKind::NotFound;
+            let parent = path.parent();
+            if !is_pruned || attempts == CREATE_ATTEMPTS_MAX {
+                self.folders.prune(parent);
+                return Err(error);
+            }
+            self.folders.check_root()?;
+            if let Some(folder) = parent {
+                self.folders.forget(&folder);
+            }
+        }
+    }
+
+    fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
+        let is_object = self.folders.is_inside(path.parent().as_ref())?
+            && matches!(self.folders.entry(path)?, Some(Entry::File { .. }));
+        if !is_object {
+            return Err(self.not_found(path));
+        }
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => self.not_found(path),
+            _ => self
+                .folders
+                .error(error, Effect::DidNotHappen, "cannot open", Some(path)),
+        };
+        let file = self
+            .folders
+            .disk
+            .open_file(&self.folders.locate(Some(path)))
+            .map_err(failed)?;
+        let len = file.len().map_err(failed)?;
+        let (folders, path) = (Arc::clone(&self.folders), path.clone());
+        Ok(Box::new(LocalReader {
+            folders,
+            path,
+            file,
+            len,
+        }))
+    }
+
+    fn list(&self, prefix: Option<&StorePath>) -> Result<Vec<ObjectInfo>> {
+        let mut objects = Vec::new();
+        if self.folders.is_inside(prefix)? {
+            self.walk(prefix, &mut |object| {
+                objects.push(object);
+                true
+            })?;
+        }
+        objects.sort();
+        Ok(objects)
+    }
+
+    fn list_folders(&self, prefix: Option<&StorePath>) -> Result<Vec<StorePath>> {
+        let mut folders = Vec::new();
+        if self.folders.is_inside(prefix)? {
+            let names = self.folders.names(prefix)?;
+            for folder in self.subfolders(prefix, &names)? {
+                if self.has_objects(&folder)? {
+                    folders.push(folder);
+                }
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    fn delete(&self, path: &StorePath) -> Result<()> {
+        let folder = path.parent();
+        if !self.folders.is_inside(folder.as_ref())? {
+            return Ok(());
+        }
+        let failed = |error, effect| {
+            Err(self
+                .folders
+                .error(error, effect, "cannot delete", Some(path)))
+        };
+        match self.folders.entry(path)? {
+            Some(Entry::File { .. }) => {
+                match self
+                    .folders
+                    .disk
+                    .remove_file(&self.folders.locate(Some(path)))
+                {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        return failed(error, Effect::DidNotHappen);
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return failed(error, Effect::MayHaveHappened);
+                    }
+                    _ => {}
+                }
+            }
+            Some(_) => return Ok(()),
+            // Perhaps deleted by a call whose sync failed: this one makes it durable.
+            None => self.folders.check_root()?,
+        }
+        match self
+            .folders
+            .disk
+            .sync_folder(&self.folders.locate(folder.as_ref()))
+        {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return failed(error, Effect::MayHaveHappened);
+            }
+            _ => {}
+        }
+        self.folders.prune(folder);
+        Ok(())
+    }
+
+    fn url(&self) -> &str {
+        &self.folders.url
+    }
+}
+
+impl fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalStore({})", self.folders.url)
+    }
+}
+
+fn root_error(error: io::Error, message: &str, root: &Path) -> StorageError {
+    let error = match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            let message = format!("{message}: it, or a part of its path, is not a folder");
+            StorageError::new(ErrorKind::InvalidName, Effect::DidNotHappen, message)
+                .with_source(error)
+        }
+        _ => StorageError::from_io(error, Effect::DidNotHappen, message),
+    };
+    error.with_path(root.display())
+}

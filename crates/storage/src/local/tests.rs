@@ -1,0 +1,514 @@
+//! The order of file-system calls on the publish and delete paths, and every one of them failing.
+
+use std::sync::Mutex;
+
+use super::*;
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
+}
+
+/// Which call fails (counted from 0), at which moment and how.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    call: usize,
+    moment: Moment,
+    error: io::ErrorKind,
+}
+
+#[derive(Clone, Debug)]
+struct Probe {
+    root: std::path::PathBuf,
+    log: Log,
+    fault: Option<Fault>,
+}
+
+impl Probe {
+    fn show(&self, path: &Path) -> String {
+        let path = path.strip_prefix(&self.root).unwrap().to_str().unwrap();
+        match path.split_once(TEMPORARY_PREFIX) {
+            Some((folder, _)) => format!("{folder}.tmp"),
+            None if path.is_empty() => ".".to_owned(),
+            None => path.to_owned(),
+        }
+    }
+
+    /// Logs a call that changes something and does it, or fails before or after it.
+    fn call<T>(&self, line: String, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let number = {
+            let mut log = self.log.lock().unwrap();
+            log.push(line);
+            log.len() - 1
+        };
+        let fault = self.fault.filter(|fault| fault.call == number);
+        match fault {
+            None => act(),
+            Some(Fault {
+                moment: Moment::Before,
+                error,
+                ..
+            }) => Err(error.into()),
+            Some(Fault {
+                moment: Moment::After,
+                error,
+                ..
+            }) => {
+                act()?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Disk for Probe {
+    fn create_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.call(format!("create {}", self.show(path)), || {
+            OsDisk.create_file(path)
+        })?;
+        Ok(Box::new(ProbeFile {
+            probe: self.clone(),
+            name: self.show(path),
+            file,
+        }))
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        OsDisk.open_file(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let line = format!("link {} {}", self.show(from), self.show(to));
+        self.call(line, || OsDisk.link(from, to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.call(format!("unlink {}", self.show(path)), || {
+            OsDisk.remove_file(path)
+        })
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.call(format!("mkdir {}", self.show(path)), || {
+            OsDisk.create_folder(path)
+        })
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.call(format!("rmdir {}", self.show(path)), || {
+            OsDisk.remove_folder(path)
+        })
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.call(format!("sync folder {}", self.show(path)), || {
+            OsDisk.sync_folder(path)
+        })
+    }
+
+    fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+        OsDisk.entry(path)
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<String>> {
+        OsDisk.names(path)
+    }
+}
+
+#[derive(Debug)]
+struct ProbeFile {
+    probe: Probe,
+    name: String,
+    file: Box<dyn DiskFile>,
+}
+
+impl DiskFile for ProbeFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let line = format!("write {} {}", self.name, bytes.len());
+        self.probe.call(line, || self.file.append(bytes))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.probe
+            .call(format!("sync file {}", self.name), || self.file.sync())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
+/// A store on a probed disk in a new folder.
+fn probed(fault: Option<Fault>) -> (tempfile::TempDir, Log, LocalStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let log = Log::default();
+    let probe = Probe {
+        root: root.clone(),
+        log: Arc::clone(&log),
+        fault,
+    };
+    let store = LocalStore::open_on(Box::new(probe), &root).unwrap();
+    (folder, log, store)
+}
+
+fn path(name: &str) -> StorePath {
+    StorePath::new(name).unwrap()
+}
+
+fn publish(store: &LocalStore, name: &str) -> Result<ObjectInfo> {
+    let mut writer = store.create(&path(name))?;
+    writer.write(b"still")?;
+    writer.write(b" water")?;
+    writer.finish()
+}
+
+fn taken(log: &Log) -> Vec<String> {
+    core::mem::take(&mut log.lock().unwrap())
+}
+
+fn temporaries(folder: &Path) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            count += temporaries(&entry.path());
+        } else if entry
+            .file_name()
+            .to_str()
+            .unwrap()
+            .starts_with(TEMPORARY_PREFIX)
+        {
+            count += 1;
+        }
+    }
+    count
+}
+
+const PUBLISH_INTO_NEW_FOLDERS: [&str; 10] = [
+    "mkdir a",
+    "sync folder .",
+    "mkdir a/b",
+    "sync folder a",
+    "create a/b/.tmp",
+    "write a/b/.tmp 11",
+    "sync file a/b/.tmp",
+    "link a/b/.tmp a/b/c",
+    "unlink a/b/.tmp",
+    "sync folder a/b",
+];
+
+#[test]
+fn publishing_syncs_file_before_link_and_each_folder_after_its_new_name() {
+    let (_folder, log, store) = probed(None);
+    publish(&store, "a/b/c").unwrap();
+    assert_eq!(taken(&log), PUBLISH_INTO_NEW_FOLDERS);
+
+    publish(&store, "a/b/d").unwrap();
+    assert_eq!(
+        taken(&log),
+        [
+            "create a/b/.tmp",
+            "write a/b/.tmp 11",
+            "sync file a/b/.tmp",
+            "link a/b/.tmp a/b/d",
+            "unlink a/b/.tmp",
+            "sync folder a/b"
+        ]
+    );
+}
+
+#[test]
+fn a_folder_made_by_another_process_is_synced_into_its_parent_before_first_use() {
+    let (folder, log, store) = probed(None);
+    std::fs::create_dir(folder.path().join("a")).unwrap();
+    publish(&store, "a/x").unwrap();
+    assert_eq!(taken(&log)[..2], ["mkdir a", "sync folder ."]);
+}
+
+#[test]
+fn deleting_syncs_the_folder_before_pruning_and_pruned_folders_are_made_durable_again() {
+    let (_folder, log, store) = probed(None);
+    publish(&store, "a/b/c").unwrap();
+    taken(&log);
+    store.delete(&path("a/b/c")).unwrap();
+    assert_eq!(
+        taken(&log),
+        ["unlink a/b/c", "sync folder a/b", "rmdir a/b", "rmdir a"]
+    );
+    publish(&store, "a/b/d").unwrap();
+    assert_eq!(taken(&log)[..4], PUBLISH_INTO_NEW_FOLDERS[..4]);
+}
+
+#[test]
+fn aborting_removes_the_file_and_the_folders_made_for_it() {
+    let (folder, log, store) = probed(None);
+    let writer = store.create(&path("a/b")).unwrap();
+    taken(&log);
+    writer.abort();
+    assert_eq!(taken(&log), ["unlink a/.tmp", "rmdir a"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_pruned_between_making_and_using_it_is_made_again() {
+    let (folder, log, store) = probed(None);
+    publish(&store, "a/b/c").unwrap();
+    std::fs::remove_dir_all(folder.path().join("a")).unwrap();
+    taken(&log);
+    publish(&store, "a/b/d").unwrap();
+    let log = taken(&log);
+    assert_eq!(
+        log[0], "create a/b/.tmp",
+        "the store believed the folder to be there"
+    );
+    // The failed creation is cleaned up after, then all is done anew.
+    assert_eq!(
+        log[2..],
+        PUBLISH_INTO_NEW_FOLDERS.map(|line| line.replace("a/b/c", "a/b/d"))
+    );
+}
+
+/// What a publication came to whose call number `call` failed.
+fn publish_with(fault: Fault) -> (Result<ObjectInfo>, bool, usize) {
+    let (folder, _log, store) = probed(Some(fault));
+    let result = publish(&store, "a/b/c");
+    let fresh = LocalStore::open(folder.path()).unwrap();
+    let listed = fresh.list(None).unwrap();
+    let visible = !listed.is_empty();
+    if visible {
+        assert_eq!(
+            listed,
+            [ObjectInfo {
+                path: path("a/b/c"),
+                len: 11
+            }]
+        );
+    }
+    // Whatever happened, publishing again ends with the object there, whole.
+    match publish(&fresh, "a/b/c") {
+        Ok(_) => assert!(!visible),
+        Err(error) => assert!(
+            visible && error.kind() == ErrorKind::AlreadyExists,
+            "{error}"
+        ),
+    }
+    let mut bytes = [0; 11];
+    fresh
+        .open(&path("a/b/c"))
+        .unwrap()
+        .read_exact_at(0, &mut bytes)
+        .unwrap();
+    assert_eq!(&bytes, b"still water");
+    drop(store);
+    (result, visible, temporaries(folder.path()))
+}
+
+#[test]
+fn whichever_call_fails_the_object_is_absent_or_the_error_says_it_may_be_there() {
+    for error in [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::Other,
+    ] {
+        for (call, line) in PUBLISH_INTO_NEW_FOLDERS.iter().enumerate() {
+            for moment in [Moment::Before, Moment::After] {
+                // The kernel gives these two instead of a link, never after one.
+                if moment == Moment::After
+                    && line.starts_with("link")
+                    && error != io::ErrorKind::Other
+                {
+                    continue;
+                }
+                let case = format!("{error:?} {moment:?} {line}");
+                let (result, visible, left) = publish_with(Fault {
+                    call,
+                    moment,
+                    error,
+                });
+                check_outcome(&case, line, &result, visible);
+                let stuck = line.starts_with("unlink") && moment == Moment::Before;
+                assert_eq!(left, usize::from(stuck), "temporaries after {case}");
+            }
+        }
+    }
+}
+
+fn check_outcome(case: &str, line: &str, result: &Result<ObjectInfo>, visible: bool) {
+    match result {
+        // Only a temporary name that stays is no failure.
+        Ok(_) => assert!(visible && line.starts_with("unlink"), "{case}"),
+        Err(error) => {
+            let published = line.starts_with("link") || line == "sync folder a/b";
+            match error.effect() {
+                Effect::DidNotHappen => assert!(!visible, "{case}"),
+                Effect::MayHaveHappened => assert!(published, "{case}"),
+            }
+            assert!(
+                error.to_string().contains("(a"),
+                "{case} does not say where: {error}"
+            );
+        }
+    }
+    if line == "sync folder a/b" {
+        let error = result.as_ref().unwrap_err();
+        assert_eq!(error.effect(), Effect::MayHaveHappened, "{case}");
+        assert!(visible, "{case}");
+    }
+}
+
+#[test]
+fn error_kinds_follow_what_the_file_system_said() {
+    let link = 7;
+    for (error, kind) in [
+        (io::ErrorKind::StorageFull, ErrorKind::NoSpace),
+        (io::ErrorKind::QuotaExceeded, ErrorKind::NoSpace),
+        (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
+        (
+            io::ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::PermissionDenied,
+        ),
+        (io::ErrorKind::Unsupported, ErrorKind::Unsupported),
+        (io::ErrorKind::TimedOut, ErrorKind::Unavailable),
+    ] {
+        let fault = Fault {
+            call: link,
+            moment: Moment::Before,
+            error,
+        };
+        assert_eq!(publish_with(fault).0.unwrap_err().kind(), kind);
+    }
+}
+
+#[test]
+fn a_writer_that_failed_once_never_publishes() {
+    let write = 2;
+    for moment in [Moment::Before, Moment::After] {
+        let fault = Fault {
+            call: write,
+            moment,
+            error: io::ErrorKind::StorageFull,
+        };
+        let (folder, log, store) = probed(Some(fault));
+        let mut writer = store.create(&path("a")).unwrap();
+        assert_eq!(taken(&log), ["create .tmp"]);
+        // Fill the log up to the call that is to fail: writes this large are not gathered.
+        let block = vec![7; 64 * 1024];
+        writer.write(&block).unwrap();
+        writer.write(&block).unwrap();
+        assert_eq!(writer.write(&block).unwrap_err().kind(), ErrorKind::NoSpace);
+        let again = writer.write(b"more").unwrap_err();
+        assert_eq!(
+            (again.kind(), again.effect()),
+            (ErrorKind::NoSpace, Effect::DidNotHappen)
+        );
+        assert!(again.message().contains("earlier write failed"), "{again}");
+        assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::NoSpace);
+        assert!(!taken(&log).iter().any(|line| line.starts_with("link")));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn small_writes_reach_the_disk_gathered_and_in_order() {
+    let (_folder, log, store) = probed(None);
+    let mut writer = store.create(&path("a")).unwrap();
+    let mut expected = Vec::new();
+    for i in 0..30_000u32 {
+        writer.write(&i.to_le_bytes()).unwrap();
+        expected.extend(i.to_le_bytes());
+    }
+    let large = vec![9; 100_000];
+    writer.write(&large).unwrap();
+    expected.extend(&large);
+    let info = writer.finish().unwrap();
+    assert_eq!(info.len, expected.len() as u64);
+    let mut bytes = vec![0; expected.len()];
+    store
+        .open(&path("a"))
+        .unwrap()
+        .read_exact_at(0, &mut bytes)
+        .unwrap();
+    assert!(bytes == expected);
+    let writes: Vec<_> = taken(&log)
+        .into_iter()
+        .filter(|l| l.starts_with("write"))
+        .collect();
+    assert_eq!(
+        writes,
+        ["write .tmp 65536", "write .tmp 54464", "write .tmp 100000"]
+    );
+}
+
+#[test]
+fn a_failed_deletion_says_whether_it_may_have_happened_and_can_be_repeated() {
+    let (_folder, log, store) = probed(None);
+    publish(&store, "a/x").unwrap();
+    // The deletion's own calls come after those of the publication.
+    let first = taken(&log).len();
+    for (offset, moment, error, effect) in [
+        (
+            0,
+            Moment::Before,
+            io::ErrorKind::PermissionDenied,
+            Effect::DidNotHappen,
+        ),
+        (
+            0,
+            Moment::Before,
+            io::ErrorKind::Other,
+            Effect::MayHaveHappened,
+        ),
+        (
+            0,
+            Moment::After,
+            io::ErrorKind::Other,
+            Effect::MayHaveHappened,
+        ),
+        (
+            1,
+            Moment::Before,
+            io::ErrorKind::Other,
+            Effect::MayHaveHappened,
+        ),
+    ] {
+        let (folder, log, store) = probed(Some(Fault {
+            call: first + offset,
+            moment,
+            error,
+        }));
+        publish(&store, "a/x").unwrap();
+        assert_eq!(store.delete(&path("a/x")).unwrap_err().effect(), effect);
+        taken(&log);
+        store.delete(&path("a/x")).unwrap();
+        assert!(
+            taken(&log).contains(&"sync folder a".to_owned()),
+            "{error:?} {offset}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_root_is_made_with_every_new_folder_synced_into_its_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let log = Log::default();
+    let probe = Probe {
+        root: root.clone(),
+        log: Arc::clone(&log),
+        fault: None,
+    };
+    LocalStore::create_on(Box::new(probe), &root.join("x/y")).unwrap();
+    assert_eq!(
+        taken(&log),
+        ["mkdir x", "sync folder .", "mkdir x/y", "sync folder x"]
+    );
+}

@@ -1,0 +1,183 @@
+//! Writing one object: bytes go to a temporary file beside the final name; finishing syncs it,
+//! links it to the final name if that is free, and syncs the folder.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::DiskFile;
+use super::folders::Folders;
+use crate::error::{Effect, ErrorKind, Result, StorageError};
+use crate::path::StorePath;
+use crate::store::{ObjectInfo, StoreWriter};
+
+/// Writes are gathered up to this many bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The operating system's number for "operation not permitted": how `link` says that the file
+/// system has no hard links (a lack of rights has another number).
+const EPERM: i32 = 1;
+
+#[derive(Debug)]
+pub(super) struct LocalWriter {
+    folders: Arc<Folders>,
+    path: StorePath,
+    temporary: PathBuf,
+    file: Box<dyn DiskFile>,
+    buffer: Vec<u8>,
+    len: u64,
+    /// The first failure; the object can then never be published.
+    failed: Option<(ErrorKind, String)>,
+    /// Whether the temporary name is still to be removed.
+    is_temporary_left: bool,
+}
+
+impl LocalWriter {
+    pub(super) fn new(
+        folders: Arc<Folders>,
+        path: StorePath,
+        temporary: PathBuf,
+        file: Box<dyn DiskFile>,
+    ) -> Self {
+        let buffer = Vec::new();
+        let (len, failed, is_temporary_left) = (0, None, true);
+        Self {
+            folders,
+            path,
+            temporary,
+            file,
+            buffer,
+            len,
+            failed,
+            is_temporary_left,
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.buffer.len().saturating_add(bytes.len()) > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            self.file
+                .append(bytes)
+                .map_err(|error| self.did_not(error, "cannot write"))?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            self.file
+                .append(&self.buffer)
+                .map_err(|error| self.did_not(error, "cannot write"))?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes the rest and makes the content durable, still under the temporary name.
+    fn complete(&mut self) -> Result<()> {
+        self.check_not_failed()?;
+        self.flush()?;
+        self.file
+            .sync()
+            .map_err(|error| self.did_not(error, "cannot make the file durable"))
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        let target = self.folders.locate(Some(&self.path));
+        self.folders
+            .disk
+            .link(&self.temporary, &target)
+            .map_err(|error| self.link_failed(error))?;
+        // From here on the object is visible. A temporary name that stays does no harm.
+        self.remove_temporary();
+        let folder = self.folders.locate(self.path.parent().as_ref());
+        self.folders.disk.sync_folder(&folder).map_err(|error| {
+            let message = "cannot make the published name durable";
+            self.folders
+                .error(error, Effect::MayHaveHappened, message, Some(&self.path))
+        })
+    }
+
+    fn link_failed(&self, error: io::Error) -> StorageError {
+        let no_hard_links =
+            error.raw_os_error() == Some(EPERM) || error.kind() == io::ErrorKind::Unsupported;
+        if no_hard_links {
+            let message = "cannot publish: the file system has no hard links";
+            let error = StorageError::new(ErrorKind::Unsupported, Effect::DidNotHappen, message)
+                .with_source(error);
+            return self.folders.placed(error, Some(&self.path));
+        }
+        let mapped = self.folders.error(
+            error,
+            Effect::DidNotHappen,
+            "cannot publish",
+            Some(&self.path),
+        );
+        match mapped.kind() {
+            // An answer of this kind comes instead of the effect; any other may come after it
+            // (a network file system that lost the reply).
+            ErrorKind::AlreadyExists
+            | ErrorKind::NotFound
+            | ErrorKind::NoSpace
+            | ErrorKind::PermissionDenied => mapped,
+            _ => mapped.with_effect(Effect::MayHaveHappened),
+        }
+    }
+
+    fn did_not(&self, error: io::Error, message: &str) -> StorageError {
+        self.folders
+            .error(error, Effect::DidNotHappen, message, Some(&self.path))
+    }
+
+    fn check_not_failed(&self) -> Result<()> {
+        match &self.failed {
+            None => Ok(()),
+            Some((kind, first)) => {
+                let message = format!("an earlier write failed ({first}), nothing is published");
+                let error = StorageError::new(*kind, Effect::DidNotHappen, message);
+                Err(self.folders.placed(error, Some(&self.path)))
+            }
+        }
+    }
+
+    fn remove_temporary(&mut self) {
+        if core::mem::take(&mut self.is_temporary_left) {
+            // What cannot be removed stays invisible until the temporaries are swept.
+            let _ = self.folders.disk.remove_file(&self.temporary);
+        }
+    }
+}
+
+impl StoreWriter for LocalWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.check_not_failed()?;
+        self.append(bytes).inspect_err(|error| {
+            self.failed = Some((error.kind(), error.message().to_owned()));
+        })
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<ObjectInfo> {
+        self.complete()?;
+        self.publish()?;
+        Ok(ObjectInfo {
+            path: self.path.clone(),
+            len: self.len,
+        })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+impl Drop for LocalWriter {
+    fn drop(&mut self) {
+        if self.is_temporary_left {
+            self.remove_temporary();
+            self.folders.prune(self.path.parent());
+        }
+    }
+}
