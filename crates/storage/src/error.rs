@@ -34,7 +34,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The kind that an operating-system error amounts to.
-    fn of_io(error: &io::Error) -> Self {
+    pub(crate) fn of_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::AlreadyExists => Self::AlreadyExists,
@@ -169,13 +169,6 @@ impl StorageError {
     #[must_use]
     pub fn with_store(mut self, url: impl Into<String>) -> Self {
         self.0.store = Some(url.into());
-        self
-    }
-
-    /// Says otherwise whether it may have taken effect.
-    #[must_use]
-    pub fn with_effect(mut self, effect: Effect) -> Self {
-        self.0.effect = effect;
         self
     }
 

@@ -126,6 +126,14 @@ impl Folders {
         }
     }
 
+    /// Makes the names in `folder` durable. One that has been pruned has none.
+    pub(super) fn sync(&self, folder: Option<&StorePath>) -> io::Result<()> {
+        match self.disk.sync_folder(&self.locate(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether `folder` is one, reached through no symbolic link. Fails if the root has gone.
     pub(super) fn is_inside(&self, folder: Option<&StorePath>) -> Result<bool> {
         for folder in folder.iter().flat_map(|folder| folder.with_ancestors()) {

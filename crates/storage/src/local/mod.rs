@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! - Names that start with a dot are the store's own: `.tmp-<tag>-<process>-<number>` for
-//!   unfinished writes, and the lock file of [`FolderLock`]. They are never listed, opened or
+//!   unfinished writes, and the lock file of [`FolderLock`](crate::FolderLock). They are never listed, opened or
 //!   deleted as objects; nor is anything that no [`StorePath`] can name.
 //! - Only regular files in real folders are objects. Symbolic links inside the store are not
 //!   followed; the store's own folder may be reached through one.
@@ -17,16 +17,17 @@
 //!   handle that was opened on its own) prunes and remakes a folder at the very moment another
 //!   publishes into it, that publication is safe against crashes of processes but, until the first
 //!   has synced the parent, not against a loss of power. Give each checkpoint a folder of its own
-//!   and let one process delete, or use a [`FolderLock`].
+//!   and let one process delete, or use a [`FolderLock`](crate::FolderLock).
 //!
 //! How it fails: a file system without hard links cannot publish ([`ErrorKind::Unsupported`]); a
 //! folder sync that fails after the link leaves the object visible but perhaps not durable
-//! ([`Effect::MayHaveHappened`]). Processes that die leave temporary files, which
-//! [`LocalStore::sweep_temporaries`] removes.
+//! ([`Effect::MayHaveHappened`]). Processes that die leave temporary files, and
+//! perhaps a published name not yet durable: [`LocalStore::sweep_temporaries`] sees to both.
 
 mod disk;
 mod folders;
 mod reader;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -42,7 +43,6 @@ use self::folders::{Folders, create_root};
 use self::reader::LocalReader;
 use self::writer::LocalWriter;
 use crate::error::{Effect, ErrorKind, Result, StorageError};
-use crate::folder_lock::FolderLock;
 use crate::path::{StorePath, segment_defect};
 use crate::store::{ObjectInfo, Store, StoreReader, StoreWriter};
 
@@ -129,55 +129,6 @@ impl LocalStore {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.folders.root
-    }
-
-    /// Removes the temporary files of unfinished writes, and folders left empty, and returns how
-    /// many files there were. `lock` shows that no other process uses the folder; an unfinished
-    /// writer of this process would fail to finish.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidName`] if `lock` is of another folder; else what kept a file from being
-    /// removed.
-    pub fn sweep_temporaries(&self, lock: &FolderLock) -> Result<usize> {
-        if lock.folder() != self.root() {
-            let message = format!("the lock is of another folder, {}", lock.folder().display());
-            let error = StorageError::new(ErrorKind::InvalidName, Effect::DidNotHappen, message);
-            return Err(self.folders.placed(error, None));
-        }
-        let mut removed = 0;
-        let mut pending = vec![None];
-        while let Some(folder) = pending.pop() {
-            let names = self.folders.names(folder.as_ref())?;
-            for name in &names {
-                if name.starts_with(TEMPORARY_PREFIX) {
-                    removed += self.sweep(folder.as_ref(), name)?;
-                }
-            }
-            pending.extend(
-                self.subfolders(folder.as_ref(), &names)?
-                    .into_iter()
-                    .map(Some),
-            );
-            self.folders.prune(folder);
-        }
-        Ok(removed)
-    }
-
-    fn sweep(&self, folder: Option<&StorePath>, name: &str) -> Result<usize> {
-        match self
-            .folders
-            .disk
-            .remove_file(&self.folders.locate(folder).join(name))
-        {
-            Ok(()) => Ok(1),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => {
-                let message = format!("cannot remove the temporary file {name}");
-                Err(self
-                    .folders
-                    .error(error, Effect::MayHaveHappened, &message, folder))
-            }
-        }
     }
 
     /// The folders among `names` in `folder`.
@@ -279,6 +230,22 @@ impl LocalStore {
         Err(self.folders.placed(error, Some(path)))
     }
 
+    /// Removes the file of an object, if it is still there.
+    fn remove(&self, path: &StorePath) -> Result<()> {
+        let at = self.folders.locate(Some(path));
+        let Err(error) = self.folders.disk.remove_file(&at) else {
+            return Ok(());
+        };
+        let effect = match error.kind() {
+            io::ErrorKind::NotFound => return Ok(()),
+            io::ErrorKind::PermissionDenied => Effect::DidNotHappen,
+            _ => Effect::MayHaveHappened,
+        };
+        Err(self
+            .folders
+            .error(error, effect, "cannot delete", Some(path)))
+    }
+
     fn not_found(&self, path: &StorePath) -> StorageError {
         if let Err(gone) = self.folders.check_root() {
             return gone;
@@ -370,41 +337,17 @@ impl Store for LocalStore {
         if !self.folders.is_inside(folder.as_ref())? {
             return Ok(());
         }
-        let failed = |error, effect| {
-            Err(self
-                .folders
-                .error(error, effect, "cannot delete", Some(path)))
-        };
         match self.folders.entry(path)? {
-            Some(Entry::File { .. }) => {
-                match self
-                    .folders
-                    .disk
-                    .remove_file(&self.folders.locate(Some(path)))
-                {
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        return failed(error, Effect::DidNotHappen);
-                    }
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return failed(error, Effect::MayHaveHappened);
-                    }
-                    _ => {}
-                }
-            }
+            Some(Entry::File { .. }) => self.remove(path)?,
             Some(_) => return Ok(()),
             // Perhaps deleted by a call whose sync failed: this one makes it durable.
             None => self.folders.check_root()?,
         }
-        match self
-            .folders
-            .disk
-            .sync_folder(&self.folders.locate(folder.as_ref()))
-        {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return failed(error, Effect::MayHaveHappened);
-            }
-            _ => {}
-        }
+        self.folders.sync(folder.as_ref()).map_err(|error| {
+            let message = "cannot make the deletion durable";
+            self.folders
+                .error(error, Effect::MayHaveHappened, message, Some(path))
+        })?;
         self.folders.prune(folder);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::FolderLock;
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -511,4 +512,75 @@ fn a_root_is_made_with_every_new_folder_synced_into_its_parent() {
         taken(&log),
         ["mkdir x", "sync folder .", "mkdir x/y", "sync folder x"]
     );
+}
+
+#[test]
+fn sweeping_syncs_every_folder_so_that_what_is_found_afterwards_is_durable() {
+    let (folder, log, store) = probed(None);
+    std::fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    std::fs::write(folder.path().join("a/b/published"), b"x").unwrap();
+    std::fs::write(folder.path().join("a/.tmp-w-1-1"), b"x").unwrap();
+    let lock = FolderLock::acquire(folder.path(), "sweep").unwrap();
+    assert_eq!(store.sweep_temporaries(&lock).unwrap(), 1);
+    let log: Vec<_> = taken(&log)
+        .into_iter()
+        .filter(|l| !l.starts_with("rmdir"))
+        .collect();
+    assert_eq!(
+        log,
+        [
+            "sync folder .",
+            "unlink a/.tmp",
+            "sync folder a",
+            "sync folder a/b"
+        ]
+    );
+}
+
+#[test]
+fn a_taken_name_is_noticed_before_anything_is_written() {
+    let (_folder, log, store) = probed(None);
+    publish(&store, "a/b").unwrap();
+    taken(&log);
+    assert_eq!(
+        store.create(&path("a/b")).unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
+    assert_eq!(taken(&log), [""; 0]);
+}
+
+#[test]
+fn an_object_may_be_deleted_by_two_at_once() {
+    let (_folder, log, store) = probed(None);
+    publish(&store, "a/b").unwrap();
+    taken(&log);
+    store.delete(&path("a/b")).unwrap();
+    store.delete(&path("a/b")).unwrap();
+    // The second finds no folder: whoever pruned it had synced the deletion before.
+    assert_eq!(taken(&log), ["unlink a/b", "sync folder a", "rmdir a"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_that_failed_is_told_apart_by_what_linux_answers() {
+    let (did_not, may) = (Effect::DidNotHappen, Effect::MayHaveHappened);
+    for (name, raw, kind, effect) in [
+        ("EPERM", 1, ErrorKind::Unsupported, did_not),
+        ("EOPNOTSUPP", 95, ErrorKind::Unsupported, did_not),
+        ("ENOENT", 2, ErrorKind::NotFound, did_not),
+        ("EACCES", 13, ErrorKind::PermissionDenied, did_not),
+        ("EEXIST", 17, ErrorKind::AlreadyExists, did_not),
+        ("ENOSPC", 28, ErrorKind::NoSpace, did_not),
+        ("EROFS", 30, ErrorKind::PermissionDenied, did_not),
+        ("EDQUOT", 122, ErrorKind::NoSpace, did_not),
+        ("EIO", 5, ErrorKind::Unavailable, may),
+        ("ETIMEDOUT", 110, ErrorKind::Unavailable, may),
+    ] {
+        let error = io::Error::from_raw_os_error(raw);
+        assert_eq!(
+            writer::derive_link_failure(&error),
+            (kind, effect),
+            "{name}"
+        );
+    }
 }

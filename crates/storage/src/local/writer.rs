@@ -104,29 +104,14 @@ impl LocalWriter {
     }
 
     fn link_failed(&self, error: io::Error) -> StorageError {
-        let no_hard_links =
-            error.raw_os_error() == Some(EPERM) || error.kind() == io::ErrorKind::Unsupported;
-        if no_hard_links {
-            let message = "cannot publish: the file system has no hard links";
-            let error = StorageError::new(ErrorKind::Unsupported, Effect::DidNotHappen, message)
-                .with_source(error);
-            return self.folders.placed(error, Some(&self.path));
-        }
-        let mapped = self.folders.error(
-            error,
-            Effect::DidNotHappen,
-            "cannot publish",
-            Some(&self.path),
-        );
-        match mapped.kind() {
-            // An answer of this kind comes instead of the effect; any other may come after it
-            // (a network file system that lost the reply).
-            ErrorKind::AlreadyExists
-            | ErrorKind::NotFound
-            | ErrorKind::NoSpace
-            | ErrorKind::PermissionDenied => mapped,
-            _ => mapped.with_effect(Effect::MayHaveHappened),
-        }
+        let (kind, effect) = derive_link_failure(&error);
+        let message = match kind {
+            ErrorKind::AlreadyExists => "cannot publish: the name is taken",
+            ErrorKind::Unsupported => "cannot publish: the file system has no hard links",
+            _ => "cannot publish",
+        };
+        let error = StorageError::new(kind, effect, message).with_source(error);
+        self.folders.placed(error, Some(&self.path))
     }
 
     fn did_not(&self, error: io::Error, message: &str) -> StorageError {
@@ -179,5 +164,23 @@ impl Drop for LocalWriter {
             self.remove_temporary();
             self.folders.prune(self.path.parent());
         }
+    }
+}
+
+/// What a failed link means, and whether the name may be there all the same.
+pub(super) fn derive_link_failure(error: &io::Error) -> (ErrorKind, Effect) {
+    if error.raw_os_error() == Some(EPERM) {
+        return (ErrorKind::Unsupported, Effect::DidNotHappen);
+    }
+    let kind = ErrorKind::of_io(error);
+    match kind {
+        // An answer of this kind comes instead of the effect; any other may come after it (a
+        // network file system that lost the reply).
+        ErrorKind::AlreadyExists
+        | ErrorKind::NotFound
+        | ErrorKind::NoSpace
+        | ErrorKind::PermissionDenied
+        | ErrorKind::Unsupported => (kind, Effect::DidNotHappen),
+        _ => (kind, Effect::MayHaveHappened),
     }
 }
