@@ -66,7 +66,7 @@ pub trait StoreExt: Store {
         match failed.next() {
             None => Ok(objects.len()),
             Some(first) => {
-                let count = 1 + failed.count();
+                let count = failed.count().saturating_add(1);
                 let all = objects.len();
                 Err(first.context(format!("{count} of {all} deletions below {prefix} failed")))
             }

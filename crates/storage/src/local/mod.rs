@@ -34,7 +34,7 @@ mod writer;
 
 use core::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,6 +53,9 @@ const TAG_BYTES_MAX: usize = 64;
 
 /// How often a creation that lost its folder to a concurrent deletion starts again.
 const CREATE_ATTEMPTS_MAX: u32 = 64;
+
+/// How many temporary names are tried before giving up on a folder full of dead processes' files.
+const TEMPORARY_NAMES_MAX: u32 = 100_000;
 
 /// Numbers this process's temporary files, over all stores: even a name freed by a sweep is never
 /// taken by a second writer, which could publish the other's bytes.
@@ -189,14 +192,8 @@ impl LocalStore {
         if let Some(folder) = path.parent() {
             self.folders.ensure(&folder)?;
         }
-        let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
-        let name = format!(
-            "{TEMPORARY_PREFIX}{}-{}-{number}",
-            self.tag,
-            std::process::id()
-        );
-        let temporary = self.folders.locate(path.parent().as_ref()).join(name);
-        let file = self.create_file(&temporary).map_err(|error| {
+        let folder = self.folders.locate(path.parent().as_ref());
+        let (temporary, file) = self.create_file(&folder).map_err(|error| {
             let message = "cannot create a temporary file";
             self.folders
                 .error(error, Effect::DidNotHappen, message, Some(path))
@@ -209,16 +206,27 @@ impl LocalStore {
         ))
     }
 
-    fn create_file(&self, temporary: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.folders
-            .disk
-            .create_file(temporary)
-            .inspect_err(|error| {
-                // It may be there in spite of the error; one that was there before is not ours.
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    let _ = self.folders.disk.remove_file(temporary);
+    /// Creates a file of a new temporary name in `folder`.
+    fn create_file(&self, folder: &Path) -> io::Result<(PathBuf, Box<dyn DiskFile>)> {
+        let process = std::process::id();
+        for _ in 0..TEMPORARY_NAMES_MAX {
+            let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{TEMPORARY_PREFIX}{}-{process}-{number}", self.tag);
+            let temporary = folder.join(name);
+            match self.folders.disk.create_file(&temporary) {
+                Ok(file) => return Ok((temporary, file)),
+                // Left by a dead process that had our number (in a container they recur).
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    // It may be there in spite of the error.
+                    let _ = self.folders.disk.remove_file(&temporary);
+                    return Err(error);
                 }
-            })
+            }
+        }
+        Err(io::Error::other(
+            "too many temporary files of dead processes: sweep them",
+        ))
     }
 
     fn check_free(&self, path: &StorePath) -> Result<()> {

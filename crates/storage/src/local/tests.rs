@@ -584,3 +584,82 @@ fn a_link_that_failed_is_told_apart_by_what_linux_answers() {
         );
     }
 }
+
+/// A process that is killed and started again in a container gets the same number, and counts its
+/// temporary files from 0 again: those of its predecessor must not look like a taken object name.
+#[test]
+fn temporary_files_of_a_dead_process_of_the_same_number_are_stepped_over() {
+    let (folder, _log, store) = probed(None);
+    let first = NEXT_TEMPORARY.load(Ordering::Relaxed);
+    let stale = |number| format!("{TEMPORARY_PREFIX}w-{}-{number}", std::process::id());
+    for number in first..first + 2000 {
+        std::fs::write(folder.path().join(stale(number)), b"stale").unwrap();
+    }
+    publish(&store, "a").unwrap();
+    assert!(NEXT_TEMPORARY.load(Ordering::Relaxed) > first + 2000);
+    let mut bytes = [0; 11];
+    store
+        .open(&path("a"))
+        .unwrap()
+        .read_exact_at(0, &mut bytes)
+        .unwrap();
+    assert_eq!(&bytes, b"still water");
+    assert_eq!(temporaries(folder.path()), 2000);
+    assert_eq!(
+        std::fs::read(folder.path().join(stale(first + 1999))).unwrap(),
+        b"stale"
+    );
+}
+
+#[test]
+fn a_creation_that_fails_removes_the_folders_made_for_it() {
+    let create = 4;
+    for moment in [Moment::Before, Moment::After] {
+        let fault = Fault {
+            call: create,
+            moment,
+            error: io::ErrorKind::StorageFull,
+        };
+        let (folder, _log, store) = probed(Some(fault));
+        assert_eq!(
+            store.create(&path("a/b/c")).unwrap_err().kind(),
+            ErrorKind::NoSpace
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn delete_prefix_tries_all_and_says_how_many_failed() {
+    use crate::StoreExt;
+    let (_folder, log, store) = probed(None);
+    publish(&store, "a/b").unwrap();
+    publish(&store, "a/c").unwrap();
+    let call = taken(&log).len();
+    let error = io::ErrorKind::PermissionDenied;
+    let (_folder, _log, store) = probed(Some(Fault {
+        call,
+        moment: Moment::Before,
+        error,
+    }));
+    publish(&store, "a/b").unwrap();
+    publish(&store, "a/c").unwrap();
+    let error = store.delete_prefix(&path("a")).unwrap_err();
+    assert!(
+        error
+            .message()
+            .starts_with("1 of 2 deletions below a failed"),
+        "{error}"
+    );
+    assert_eq!(
+        (error.kind(), error.path()),
+        (ErrorKind::PermissionDenied, Some("a/b"))
+    );
+    let left: Vec<_> = store
+        .list(None)
+        .unwrap()
+        .into_iter()
+        .map(|o| o.path)
+        .collect();
+    assert_eq!(left, [path("a/b")]);
+}

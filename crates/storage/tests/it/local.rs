@@ -191,6 +191,7 @@ fn a_folder_that_has_gone_is_an_error_and_no_empty_store() {
     assert_eq!(store.list_folders(None).unwrap_err().kind(), unavailable);
     assert_eq!(store.open(&path("a/b")).unwrap_err().kind(), unavailable);
     assert_eq!(store.open(&path("x")).unwrap_err().kind(), unavailable);
+    assert_eq!(store.exists(&path("a/b")).unwrap_err().kind(), unavailable);
     assert_eq!(store.delete(&path("a/b")).unwrap_err().kind(), unavailable);
     assert_eq!(
         store.put_if_absent(&path("a/c"), b"").unwrap_err().kind(),
