@@ -1,1 +1,27 @@
-//! Placeholder while the workspace is being laid out.
+//! Conformance suites, models and fault doubles for Millpond state backends.
+//!
+//! Whoever writes a backend runs the whole suite on it with one line in a test file:
+//!
+//! ```
+//! # use millpond_testkit::model::ModelFactory as MyFactory;
+//! millpond_testkit::backend_conformance!(MyFactory);
+//! ```
+//!
+//! - [`conformance::backend`]: one public function for each behaviour of the byte-level contract
+//! - [`model`]: an ordered map as a backend; the oracle of random tests
+//! - [`ops`]: random operations that print, parse, replay and shrink
+//! - [`entries`]: sinks and sources of snapshot entries in memory
+//!
+//! # Invariants
+//! Nothing here reads a clock or the system's randomness: equal seeds give equal runs. Behaviours
+//! never panic; they report a [`Violation`] that names the place of the check.
+
+pub mod conformance;
+pub mod entries;
+pub mod model;
+pub mod ops;
+mod rng;
+mod violation;
+
+pub use rng::SplitMix64;
+pub use violation::{Verdict, Violation};

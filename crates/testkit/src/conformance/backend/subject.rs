@@ -1,0 +1,219 @@
+//! The backend that is checked, and shorthands for talking to it.
+
+use std::sync::Arc;
+
+use millpond_state::codec::CodecIdentity;
+use millpond_state::{
+    BackendContext, BackendFactory, CancelFlag, CheckpointId, EntryKey, KeyGroup, KeyGroupRange,
+    KeyedBackend, MaxParallelism, Result, SnapshotRequest, SnapshotSummary, SnapshotTask,
+    StateCodecs, StateDescriptor, StateKind,
+};
+
+use crate::entries::{CollectedSnapshot, CollectingSink};
+
+/// Key groups of the job that behaviours play.
+const MAX_PARALLELISM: u32 = 128;
+
+/// What a backend does beyond what all must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// `SnapshotSummary::entries_changed` counts, to the entry, what changed since the last
+    /// completed checkpoint.
+    pub counts_changes: bool,
+    /// `memory_bytes` follows the bytes stored: it grows by at least half of what is added, and
+    /// deleting most of it gives room that is used again.
+    pub reports_memory: bool,
+}
+
+impl Capabilities {
+    /// Everything.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self {
+            counts_changes: true,
+            reports_memory: true,
+        }
+    }
+
+    /// The same without [`Self::counts_changes`].
+    #[must_use]
+    pub const fn without_counts_changes(mut self) -> Self {
+        self.counts_changes = false;
+        self
+    }
+
+    /// The same without [`Self::reports_memory`].
+    #[must_use]
+    pub const fn without_reports_memory(mut self) -> Self {
+        self.reports_memory = false;
+        self
+    }
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+/// A backend whose behaviours are checked: how to open it, and what it can do.
+#[derive(Clone)]
+pub struct BackendUnderTest {
+    factory: Arc<dyn BackendFactory>,
+    capabilities: Capabilities,
+    max_parallelism: MaxParallelism,
+}
+
+impl core::fmt::Debug for BackendUnderTest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("BackendUnderTest")
+            .field("backend", &self.factory.name())
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BackendUnderTest {
+    /// Checks what `factory` opens, with all capabilities.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn new(factory: impl BackendFactory + 'static) -> Result<Self> {
+        Ok(Self {
+            factory: Arc::new(factory),
+            capabilities: Capabilities::all(),
+            max_parallelism: MaxParallelism::new(MAX_PARALLELISM)?,
+        })
+    }
+
+    /// The same with other capabilities.
+    #[must_use]
+    pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// What the backend can do.
+    #[must_use]
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// The number of key groups that behaviours use.
+    #[must_use]
+    pub const fn max_parallelism(&self) -> MaxParallelism {
+        self.max_parallelism
+    }
+
+    /// Opens an empty instance for all key groups.
+    ///
+    /// # Errors
+    /// What the factory reports.
+    pub fn open(&self) -> Result<Box<dyn KeyedBackend>> {
+        self.open_range(self.max_parallelism.full_range())
+    }
+
+    /// Opens an empty instance for some key groups.
+    ///
+    /// # Errors
+    /// What the factory reports.
+    pub fn open_range(&self, groups: KeyGroupRange) -> Result<Box<dyn KeyedBackend>> {
+        self.factory.open(&BackendContext::new(
+            "conformance",
+            groups,
+            self.max_parallelism,
+        ))
+    }
+
+    /// Opens an empty instance for each subtask of `parallelism`.
+    ///
+    /// # Errors
+    /// What the factory reports.
+    pub fn open_all(&self, parallelism: u32) -> Result<Vec<Box<dyn KeyedBackend>>> {
+        (0..parallelism)
+            .map(|index| self.open_range(self.max_parallelism.range_of(index, parallelism)?))
+            .collect()
+    }
+
+    /// Addresses `key` in its own key group and the empty namespace.
+    #[must_use]
+    pub fn at<'k>(&self, key: &'k [u8]) -> EntryKey<'k> {
+        EntryKey::new(key, self.max_parallelism)
+    }
+}
+
+/// Addresses `key` in a key group of the caller's choice.
+pub(super) fn at_group(key: &[u8], group: u16) -> EntryKey<'_> {
+    EntryKey::in_group(key, KeyGroup::new(group))
+}
+
+/// The key groups `first..=last`.
+pub(super) fn groups(first: u16, last: u16) -> Result<KeyGroupRange> {
+    KeyGroupRange::new(KeyGroup::new(first), KeyGroup::new(last))
+}
+
+/// Describes a state with opaque codecs.
+pub(super) fn describe(name: &str, kind: StateKind) -> Result<StateDescriptor> {
+    describe_with(name, kind, &opaque("value"))
+}
+
+/// Describes a state whose values have another codec.
+pub(super) fn describe_with(
+    name: &str,
+    kind: StateKind,
+    value: &CodecIdentity,
+) -> Result<StateDescriptor> {
+    let codecs = StateCodecs {
+        key: opaque("key"),
+        namespace: opaque("namespace"),
+        user_key: (kind == StateKind::Map).then(|| opaque("user-key")),
+        value: value.clone(),
+    };
+    StateDescriptor::new(name, kind, codecs)
+}
+
+/// A codec that says nothing about its bytes, so that a backend cannot lean on their form.
+pub(super) fn opaque(part: &str) -> CodecIdentity {
+    CodecIdentity::new(format!("testkit:{part}"), 1)
+}
+
+/// The synchronous part of a snapshot.
+pub(super) fn begin_snapshot(
+    backend: &mut dyn KeyedBackend,
+    checkpoint: u64,
+) -> Result<Box<dyn SnapshotTask>> {
+    backend.snapshot(&SnapshotRequest::full(CheckpointId::new(checkpoint)))
+}
+
+/// The asynchronous part, into memory.
+pub(super) fn finish_snapshot(
+    task: Box<dyn SnapshotTask>,
+) -> Result<(CollectedSnapshot, SnapshotSummary)> {
+    let mut sink = CollectingSink::new();
+    let summary = task.run(&mut sink, &CancelFlag::new())?;
+    Ok((sink.into_snapshot(), summary))
+}
+
+/// Both parts of a snapshot.
+pub(super) fn take_snapshot(backend: &mut dyn KeyedBackend) -> Result<CollectedSnapshot> {
+    let task = begin_snapshot(backend, 1)?;
+    Ok(finish_snapshot(task)?.0)
+}
+
+/// The user keys and values of a map, in the order of the visit.
+pub(super) fn map_entries(
+    backend: &mut dyn KeyedBackend,
+    state: millpond_state::StateId,
+    at: EntryKey<'_>,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut seen = Vec::new();
+    backend.map_visit(state, at, &mut |user_key, edit| {
+        seen.push((
+            user_key.to_vec(),
+            edit.current().unwrap_or_default().to_vec(),
+        ));
+        Ok(core::ops::ControlFlow::Continue(()))
+    })?;
+    Ok(seen)
+}

@@ -1,0 +1,1 @@
+//! Random operation sequences over any backend, compared with the model.

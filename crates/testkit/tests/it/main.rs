@@ -1,0 +1,3 @@
+//! The suite on the model, and proofs that it catches broken backends.
+
+mod model;
