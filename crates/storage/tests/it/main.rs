@@ -8,6 +8,7 @@
 )]
 
 mod contract;
+mod ext;
 mod local;
 mod lock;
 mod url;
