@@ -98,11 +98,7 @@ impl CollectedSnapshot {
     /// A source of the entries whose key groups are in `groups`.
     #[must_use]
     pub fn source(&self, groups: KeyGroupRange) -> VecSource<'_> {
-        VecSource {
-            states: &self.states,
-            entries: self.entries.iter(),
-            groups,
-        }
+        VecSource { states: &self.states, entries: self.entries.iter(), groups }
     }
 
     /// The entries by state name. Entries of a state without descriptor are left out.
@@ -155,12 +151,7 @@ impl CollectingSink {
             "comes before the snapshot has begun"
         } else if usize::from(entry.state) >= self.snapshot.states.len() {
             "refers to a state that has no descriptor"
-        } else if self
-            .snapshot
-            .entries
-            .last()
-            .is_some_and(|last| !last.precedes(entry))
-        {
+        } else if self.snapshot.entries.last().is_some_and(|last| !last.precedes(entry)) {
             "is not in canonical order, or comes twice"
         } else {
             return Ok(());

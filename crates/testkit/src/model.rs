@@ -29,10 +29,7 @@ impl BackendFactory for ModelFactory {
     }
 
     fn open(&self, context: &BackendContext) -> Result<Box<dyn KeyedBackend>> {
-        Ok(Box::new(ModelBackend::open(
-            context.key_groups,
-            context.max_parallelism,
-        )?))
+        Ok(Box::new(ModelBackend::open(context.key_groups, context.max_parallelism)?))
     }
 }
 
@@ -122,21 +119,12 @@ impl ModelBackend {
         if self.key_groups.contains(group) {
             return Ok(());
         }
-        Err(invalid(format!(
-            "key group {group} is outside the backend's {}",
-            self.key_groups
-        )))
+        Err(invalid(format!("key group {group} is outside the backend's {}", self.key_groups)))
     }
 
     fn set(&mut self, place: Place, value: Vec<u8>) -> Result<()> {
         check_value_len(value.len())?;
-        self.cells.insert(
-            place,
-            Cell {
-                value,
-                epoch: self.epoch,
-            },
-        );
+        self.cells.insert(place, Cell { value, epoch: self.epoch });
         Ok(())
     }
 
@@ -159,28 +147,20 @@ impl ModelBackend {
     fn places_of(&self, state: StateId, at: EntryKey<'_>) -> Vec<Place> {
         let first = Place::new(state, at, &[]);
         let rest = self.cells.range(first.clone()..).map(|(place, _)| place);
-        rest.take_while(|place| place.same_entry(&first))
-            .cloned()
-            .collect()
+        rest.take_while(|place| place.same_entry(&first)).cloned().collect()
     }
 
     /// One place of each entry of a state, in canonical order.
     fn entries_of(&self, state: StateId) -> Vec<&Place> {
-        let mut entries: Vec<&Place> = self
-            .cells
-            .keys()
-            .filter(|place| place.state == state.get())
-            .collect();
+        let mut entries: Vec<&Place> =
+            self.cells.keys().filter(|place| place.state == state.get()).collect();
         entries.dedup_by(|next, last| next.same_entry(last));
         entries
     }
 
     fn restore_entry(&mut self, ids: &[StateId], entry: &SnapshotEntry<'_>) -> Result<()> {
         let Some(id) = ids.get(usize::from(entry.state)) else {
-            return Err(corrupt(format!(
-                "entry of state index {}: no such state",
-                entry.state
-            )));
+            return Err(corrupt(format!("entry of state index {}: no such state", entry.state)));
         };
         let kind = self.registry.get(*id)?.kind();
         if kind != StateKind::Map && !entry.user_key.is_empty() {
@@ -211,10 +191,7 @@ impl KeyedBackend for ModelBackend {
 
     fn get<'a>(&'a mut self, state: StateId, at: EntryKey<'_>) -> Result<Option<&'a [u8]>> {
         self.check(state, at, false)?;
-        Ok(self
-            .cells
-            .get(&Place::new(state, at, &[]))
-            .map(|cell| cell.value.as_slice()))
+        Ok(self.cells.get(&Place::new(state, at, &[])).map(|cell| cell.value.as_slice()))
     }
 
     fn put(&mut self, state: StateId, at: EntryKey<'_>, value: &[u8]) -> Result<()> {
@@ -238,10 +215,7 @@ impl KeyedBackend for ModelBackend {
         let place = Place::new(state, at, &[]);
         let len = self.cells.get(&place).map_or(0, |cell| cell.value.len());
         check_value_len(len.saturating_add(bytes.len()))?;
-        let empty = Cell {
-            value: Vec::new(),
-            epoch: self.epoch,
-        };
+        let empty = Cell { value: Vec::new(), epoch: self.epoch };
         let cell = self.cells.entry(place).or_insert(empty);
         cell.epoch = self.epoch;
         cell.value.extend_from_slice(bytes);
@@ -258,10 +232,7 @@ impl KeyedBackend for ModelBackend {
         check_same_len(entries.len(), out.len())?;
         for (at, out) in entries.iter().zip(out) {
             self.check_group(at.group())?;
-            *out = self
-                .cells
-                .get(&Place::new(state, *at, &[]))
-                .map(|cell| cell.value.as_slice());
+            *out = self.cells.get(&Place::new(state, *at, &[])).map(|cell| cell.value.as_slice());
         }
         Ok(())
     }
@@ -274,10 +245,7 @@ impl KeyedBackend for ModelBackend {
     ) -> Result<()> {
         self.registry.check_map(state, false)?;
         check_same_len(entries.len(), values.len())?;
-        entries
-            .iter()
-            .zip(values)
-            .try_for_each(|(at, value)| self.put(state, *at, value))
+        entries.iter().zip(values).try_for_each(|(at, value)| self.put(state, *at, value))
     }
 
     fn update_many(
@@ -305,10 +273,7 @@ impl KeyedBackend for ModelBackend {
         user_key: &[u8],
     ) -> Result<Option<&'a [u8]>> {
         self.check(state, at, true)?;
-        Ok(self
-            .cells
-            .get(&Place::new(state, at, user_key))
-            .map(|cell| cell.value.as_slice()))
+        Ok(self.cells.get(&Place::new(state, at, user_key)).map(|cell| cell.value.as_slice()))
     }
 
     fn map_put(
@@ -374,12 +339,7 @@ impl KeyedBackend for ModelBackend {
 
     fn memory_bytes(&self) -> u64 {
         let bytes = |(place, cell): (&Place, &Cell)| {
-            let Place {
-                key,
-                namespace,
-                user_key,
-                ..
-            } = place;
+            let Place { key, namespace, user_key, .. } = place;
             let bytes = key.len() + namespace.len() + user_key.len() + cell.value.len();
             bytes as u64 + ENTRY_OVERHEAD_BYTES
         };
@@ -408,10 +368,7 @@ impl KeyedBackend for ModelBackend {
 
     fn restore(&mut self, source: &mut dyn EntrySource) -> Result<u64> {
         let states = source.states().to_vec();
-        let ids = states
-            .iter()
-            .map(|state| self.register(state))
-            .collect::<Result<Vec<_>>>()?;
+        let ids = states.iter().map(|state| self.register(state)).collect::<Result<Vec<_>>>()?;
         let mut restored = 0;
         while let Some(entry) = source.next_entry()? {
             self.restore_entry(&ids, &entry)?;
@@ -459,9 +416,7 @@ fn check_same_len(entries: usize, others: usize) -> Result<()> {
     if entries == others {
         return Ok(());
     }
-    Err(invalid(format!(
-        "a batch of {entries} entries came with {others} values"
-    )))
+    Err(invalid(format!("a batch of {entries} entries came with {others} values")))
 }
 
 fn invalid(message: String) -> StateError {

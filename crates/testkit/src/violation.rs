@@ -23,20 +23,13 @@ impl Violation {
     #[must_use]
     #[track_caller]
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            location: Location::caller(),
-        }
+        Self { message: message.into(), location: Location::caller() }
     }
 
     /// Two values that should be equal and are not.
     #[track_caller]
     pub(crate) fn mismatch(what: &str, found: &dyn fmt::Debug, expected: &dyn fmt::Debug) -> Self {
-        Self::new(format!(
-            "{what}: found {}, expected {}",
-            shown(found),
-            shown(expected)
-        ))
+        Self::new(format!("{what}: found {}, expected {}", shown(found), shown(expected)))
     }
 
     /// What was expected and what came instead.
@@ -72,12 +65,10 @@ impl StdError for Violation {}
 pub(crate) fn refused<T>(result: Result<T>, kind: ErrorKind, what: &str) -> Verdict {
     match result {
         Err(error) if error.kind() == kind => Ok(()),
-        Err(error) => Err(Violation::new(format!(
-            "{what}: failed with {error}, expected kind {kind:?}"
-        ))),
-        Ok(_) => Err(Violation::new(format!(
-            "{what}: succeeded, expected an error ({kind:?})"
-        ))),
+        Err(error) => {
+            Err(Violation::new(format!("{what}: failed with {error}, expected kind {kind:?}")))
+        }
+        Ok(_) => Err(Violation::new(format!("{what}: succeeded, expected an error ({kind:?})"))),
     }
 }
 

@@ -24,11 +24,7 @@ pub fn changes_are_counted_since_the_last_completed_checkpoint(
     for key in 0..100u8 {
         backend.put(state, subject.at(&[key]), b"old")?;
     }
-    ensure_eq!(
-        changed(&mut *backend, 1)?,
-        100,
-        "before any checkpoint completed"
-    );
+    ensure_eq!(changed(&mut *backend, 1)?, 100, "before any checkpoint completed");
     ensure_eq!(changed(&mut *backend, 2)?, 100, "while none completed");
     backend.checkpoint_aborted(CheckpointId::new(1));
     ensure_eq!(changed(&mut *backend, 3)?, 100, "after one was aborted");
@@ -38,11 +34,7 @@ pub fn changes_are_counted_since_the_last_completed_checkpoint(
     backend.append(state, subject.at(&[8]), b"er")?;
     backend.put(state, subject.at(b"added"), b"new")?;
     backend.delete(state, subject.at(&[9]))?;
-    ensure_eq!(
-        changed(&mut *backend, 5)?,
-        3,
-        "after two changes, an addition, a deletion"
-    );
+    ensure_eq!(changed(&mut *backend, 5)?, 3, "after two changes, an addition, a deletion");
     Ok(())
 }
 
@@ -68,11 +60,7 @@ pub fn changes_after_a_snapshot_are_not_covered_by_its_completion(
     ensure_eq!(changed(&mut *backend, 3)?, 2, "after the first completed");
     backend.checkpoint_completed(CheckpointId::new(2));
     ensure_eq!(changed(&mut *backend, 4)?, 1, "after the second completed");
-    ensure_eq!(
-        finish_snapshot(first)?.1.entries,
-        10,
-        "entries of the first, written late"
-    );
+    ensure_eq!(finish_snapshot(first)?.1.entries, 10, "entries of the first, written late");
     drop(second);
     Ok(())
 }
@@ -120,13 +108,7 @@ pub fn reported_memory_follows_what_is_stored(subject: &BackendUnderTest) -> Ver
     let stored = u64::from(ENTRIES) * VALUE_BYTES as u64;
     let (first, last) = (peaks.first().copied(), peaks.last().copied());
     let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
-    ensure!(
-        first >= stored / 2,
-        "{first} bytes reported for {stored} bytes of values"
-    );
-    ensure!(
-        last <= first * 3,
-        "room of deleted entries is not used again: {peaks:?}"
-    );
+    ensure!(first >= stored / 2, "{first} bytes reported for {stored} bytes of values");
+    ensure!(last <= first * 3, "room of deleted entries is not used again: {peaks:?}");
     Ok(())
 }

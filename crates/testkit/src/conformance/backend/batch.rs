@@ -35,11 +35,7 @@ pub fn batches_of_any_size_match_single_calls(subject: &BackendUnderTest) -> Ver
         }
         for (i, found) in expected.iter().enumerate() {
             let wanted = (i % 3 != 0).then(|| borrowed.get(i).copied()).flatten();
-            ensure_eq!(
-                found.as_deref(),
-                wanted,
-                "single get of entry {i} of {size}"
-            );
+            ensure_eq!(found.as_deref(), wanted, "single get of entry {i} of {size}");
         }
         let mut out: Vec<Option<&[u8]>> = vec![Some(b"left over".as_slice()); *size];
         backend.get_many(state, &entries, &mut out)?;
@@ -62,20 +58,8 @@ pub fn get_many_reads_repeated_entries_each_time(subject: &BackendUnderTest) -> 
     let mut out = [None; 7];
     backend.get_many(state, &[a, b, a, absent, spaced, absent, b], &mut out)?;
     let found = out.map(|value| value.map(<[u8]>::to_vec));
-    let expected = [
-        Some("1"),
-        Some("2"),
-        Some("1"),
-        None,
-        Some("3"),
-        None,
-        Some("2"),
-    ];
-    ensure_eq!(
-        found,
-        expected.map(|value| value.map(|v| v.as_bytes().to_vec())),
-        "values"
-    );
+    let expected = [Some("1"), Some("2"), Some("1"), None, Some("3"), None, Some("2")];
+    ensure_eq!(found, expected.map(|value| value.map(|v| v.as_bytes().to_vec())), "values");
     Ok(())
 }
 
@@ -86,16 +70,8 @@ pub fn put_many_lets_the_last_write_of_an_entry_win(subject: &BackendUnderTest) 
     let (a, b) = (subject.at(b"a"), subject.at(b"b"));
     let values: [&[u8]; 5] = [b"1", b"2", b"a rather long value", b"4", b"5"];
     backend.put_many(state, &[a, b, a, b, a], &values)?;
-    ensure_eq!(
-        backend.get(state, a)?,
-        Some(b"5".as_slice()),
-        "entry written three times"
-    );
-    ensure_eq!(
-        backend.get(state, b)?,
-        Some(b"4".as_slice()),
-        "entry written twice"
-    );
+    ensure_eq!(backend.get(state, a)?, Some(b"5".as_slice()), "entry written three times");
+    ensure_eq!(backend.get(state, b)?, Some(b"4".as_slice()), "entry written twice");
     ensure_eq!(backend.entry_count(state)?, 2, "entries");
     Ok(())
 }
@@ -123,9 +99,7 @@ pub fn update_many_keeps_replaces_and_removes(subject: &BackendUnderTest) -> Ver
         }
         Ok(())
     })?;
-    let expected: Vec<_> = (0..200)
-        .map(|i| (i, (i % 4 != 3).then(|| vec![i as u8])))
-        .collect();
+    let expected: Vec<_> = (0..200).map(|i| (i, (i % 4 != 3).then(|| vec![i as u8]))).collect();
     ensure_eq!(seen, expected, "positions and values seen");
     for (i, at) in entries.iter().enumerate() {
         let own = [i as u8];
@@ -152,16 +126,8 @@ pub fn update_many_shows_earlier_effects_of_the_batch(subject: &BackendUnderTest
         Ok(())
     })?;
     let expected: Vec<u8> = (0..66).collect();
-    ensure_eq!(
-        backend.get(state, a)?,
-        Some(expected.as_slice()),
-        "entry changed 66 times"
-    );
-    ensure_eq!(
-        backend.get(state, b)?,
-        expected.get(..33),
-        "entry changed 33 times"
-    );
+    ensure_eq!(backend.get(state, a)?, Some(expected.as_slice()), "entry changed 66 times");
+    ensure_eq!(backend.get(state, b)?, expected.get(..33), "entry changed 33 times");
     let mut seen = Vec::new();
     backend.update_many(state, &[a, a, a], &mut |i, edit| {
         seen.push(edit.current().is_some());
@@ -172,11 +138,7 @@ pub fn update_many_shows_earlier_effects_of_the_batch(subject: &BackendUnderTest
         }
         Ok(())
     })?;
-    ensure_eq!(
-        seen,
-        [true, false, true],
-        "presence after remove and replace"
-    );
+    ensure_eq!(seen, [true, false, true], "presence after remove and replace");
     Ok(())
 }
 
@@ -197,16 +159,8 @@ pub fn a_failing_update_leaves_the_changed_prefix(subject: &BackendUnderTest) ->
         });
         refused(failed, ErrorKind::UserCode, "batch with a failing visitor")?;
         for (i, at) in entries.iter().enumerate() {
-            let expected = if i < fail_at {
-                b"new".as_slice()
-            } else {
-                b"old"
-            };
-            ensure_eq!(
-                backend.get(state, *at)?,
-                Some(expected),
-                "entry {i}, failure at {fail_at}"
-            );
+            let expected = if i < fail_at { b"new".as_slice() } else { b"old" };
+            ensure_eq!(backend.get(state, *at)?, Some(expected), "entry {i}, failure at {fail_at}");
         }
     }
     Ok(())
@@ -224,20 +178,13 @@ pub fn a_failing_put_many_has_applied_a_prefix(subject: &BackendUnderTest) -> Ve
             *entry = subject.at(&long);
         }
         let failed = backend.put_many(state, &entries, &vec![b"new".as_slice(); entries.len()]);
-        refused(
-            failed,
-            ErrorKind::InvalidArgument,
-            "batch with a key past the limit",
-        )?;
+        refused(failed, ErrorKind::InvalidArgument, "batch with a key past the limit")?;
         let mut written = Vec::new();
         for at in addresses(subject, &keys) {
             written.push(backend.get(state, at)?.is_some());
         }
         let prefix = written.iter().take_while(|written| **written).count();
-        ensure!(
-            prefix <= bad,
-            "{prefix} entries written, but entry {bad} was refused"
-        );
+        ensure!(prefix <= bad, "{prefix} entries written, but entry {bad} was refused");
         let all = written.iter().filter(|written| **written).count();
         ensure_eq!(all, prefix, "entries written in all, and in the prefix");
     }
@@ -250,26 +197,10 @@ pub fn batches_of_unequal_lengths_are_refused(subject: &BackendUnderTest) -> Ver
     let state = backend.register(&describe("value", StateKind::Value)?)?;
     let (a, b) = (subject.at(b"a"), subject.at(b"b"));
     let kind = ErrorKind::InvalidArgument;
-    refused(
-        backend.put_many(state, &[a, b], &[b"1"]),
-        kind,
-        "put_many, value missing",
-    )?;
-    refused(
-        backend.put_many(state, &[a], &[b"1", b"2"]),
-        kind,
-        "put_many, entry missing",
-    )?;
-    refused(
-        backend.get_many(state, &[a, b], &mut [None]),
-        kind,
-        "get_many, room missing",
-    )?;
-    refused(
-        backend.get_many(state, &[a], &mut [None; 2]),
-        kind,
-        "get_many, entry missing",
-    )?;
+    refused(backend.put_many(state, &[a, b], &[b"1"]), kind, "put_many, value missing")?;
+    refused(backend.put_many(state, &[a], &[b"1", b"2"]), kind, "put_many, entry missing")?;
+    refused(backend.get_many(state, &[a, b], &mut [None]), kind, "get_many, room missing")?;
+    refused(backend.get_many(state, &[a], &mut [None; 2]), kind, "get_many, entry missing")?;
     ensure_eq!(backend.entry_count(state)?, 0, "entries");
     Ok(())
 }

@@ -86,9 +86,7 @@ impl EntrySink for PausingSink {
         self.entries_before -= 1;
         if self.entries_before == 0 {
             let gone = |_| StateError::new(ErrorKind::Io, "the other thread did not answer");
-            self.paused
-                .send(())
-                .map_err(|_| StateError::new(ErrorKind::Io, "nobody listens"))?;
+            self.paused.send(()).map_err(|_| StateError::new(ErrorKind::Io, "nobody listens"))?;
             self.resume.recv_timeout(PATIENCE).map_err(gone)?;
         }
         Ok(())
@@ -106,25 +104,15 @@ fn interrupt(
     std::thread::scope(|scope| {
         let worker = scope.spawn(move || {
             let inner = CollectingSink::new();
-            let mut sink = PausingSink {
-                inner,
-                entries_before,
-                paused,
-                resume,
-            };
-            task.run(&mut sink, &CancelFlag::new())
-                .map(|_| sink.inner.into_snapshot())
+            let mut sink = PausingSink { inner, entries_before, paused, resume };
+            task.run(&mut sink, &CancelFlag::new()).map(|_| sink.inner.into_snapshot())
         });
         let interrupted = match on_paused.recv_timeout(PATIENCE) {
             Ok(()) => meanwhile(),
-            Err(_) => Err(Violation::new(
-                "the task ended or hung before it wrote its entries",
-            )),
+            Err(_) => Err(Violation::new("the task ended or hung before it wrote its entries")),
         };
         let resumed = go_on.send(());
-        let written = worker
-            .join()
-            .map_err(|_| Violation::new("the snapshot task panicked"))?;
+        let written = worker.join().map_err(|_| Violation::new("the snapshot task panicked"))?;
         interrupted?;
         ensure!(
             resumed.is_ok(),
@@ -143,11 +131,7 @@ pub fn a_snapshot_cancelled_before_it_runs_writes_nothing(subject: &BackendUnder
     cancel.cancel();
     let mut sink = CollectingSink::new();
     let task = begin_snapshot(&mut *backend, 1)?;
-    refused(
-        task.run(&mut sink, &cancel),
-        ErrorKind::Cancelled,
-        "cancelled snapshot",
-    )?;
+    refused(task.run(&mut sink, &cancel), ErrorKind::Cancelled, "cancelled snapshot")?;
     let written = sink.into_snapshot().entries.len();
     ensure_eq!(written, 0, "entries of a snapshot cancelled before it ran");
     population.check(&mut *backend)
@@ -161,28 +145,13 @@ pub fn a_running_snapshot_stops_soon_after_it_is_cancelled(subject: &BackendUnde
     for entries_before in [1, 5_000] {
         let task = begin_snapshot(&mut *backend, 1)?;
         let cancel = CancelFlag::new();
-        let mut sink = CancellingSink {
-            cancel: cancel.clone(),
-            entries_before,
-            entries: 0,
-        };
-        refused(
-            task.run(&mut sink, &cancel),
-            ErrorKind::Cancelled,
-            "cancelled snapshot",
-        )?;
+        let mut sink = CancellingSink { cancel: cancel.clone(), entries_before, entries: 0 };
+        refused(task.run(&mut sink, &cancel), ErrorKind::Cancelled, "cancelled snapshot")?;
         let after = sink.entries - entries_before;
-        ensure!(
-            after <= ENTRIES_AFTER_CANCEL_MAX,
-            "{after} entries came after the cancellation"
-        );
+        ensure!(after <= ENTRIES_AFTER_CANCEL_MAX, "{after} entries came after the cancellation");
     }
     population.check(&mut *backend)?;
-    ensure_eq!(
-        take_snapshot(&mut *backend)?.entries.len(),
-        60_000,
-        "entries of a later snapshot"
-    );
+    ensure_eq!(take_snapshot(&mut *backend)?.entries.len(), 60_000, "entries of a later snapshot");
     Ok(())
 }
 
@@ -215,11 +184,7 @@ pub fn dropped_snapshots_release_their_resources(subject: &BackendUnderTest) -> 
         drop(begin_snapshot(&mut *backend, checkpoint)?);
     }
     population.check(&mut *backend)?;
-    ensure_eq!(
-        take_snapshot(&mut *backend)?.entries.len(),
-        300,
-        "entries of a later snapshot"
-    );
+    ensure_eq!(take_snapshot(&mut *backend)?.entries.len(), 300, "entries of a later snapshot");
     Ok(())
 }
 
@@ -265,10 +230,7 @@ pub fn writes_do_not_wait_for_a_running_snapshot(subject: &BackendUnderTest) -> 
         let task = begin_snapshot(&mut *backend, 2)?;
         let later = Population::new(600).changed();
         let snapshot = interrupt(task, entries_before, || Ok(later.write(&mut *backend)?))?;
-        ensure!(
-            snapshot == before,
-            "the snapshot differs from one written out at once"
-        );
+        ensure!(snapshot == before, "the snapshot differs from one written out at once");
         later.check(&mut *backend)?;
     }
     Ok(())
@@ -289,9 +251,6 @@ pub fn a_snapshot_may_be_taken_while_another_runs(subject: &BackendUnderTest) ->
         restored.restore(&mut second.source(subject.max_parallelism().full_range()))?;
         population.changed().check(&mut *restored)
     })?;
-    ensure!(
-        snapshot == before,
-        "the first snapshot differs from one written out at once"
-    );
+    ensure!(snapshot == before, "the first snapshot differs from one written out at once");
     Ok(())
 }

@@ -61,10 +61,7 @@ pub fn a_visit_meets_the_entries_of_a_range_by_key_group(subject: &BackendUnderT
     let (mut backend, state) = populated(subject)?;
     for (first, last) in [(0, 127), (0, 0), (5, 17), (63, 63), (60, 90), (64, 127)] {
         let mut seen = visit(&mut *backend, state, groups(first, last)?, None)?;
-        ensure!(
-            seen.is_sorted_by_key(|entry| entry.0),
-            "key groups {first}..={last} descend"
-        );
+        ensure!(seen.is_sorted_by_key(|entry| entry.0), "key groups {first}..={last} descend");
         seen.sort();
         let expected = expected(first..=last.min(63), &[b"x", b"xy"]);
         ensure_eq!(seen, expected, "entries of {first}..={last}");
@@ -81,10 +78,7 @@ pub fn a_visit_meets_one_namespace_if_asked(subject: &BackendUnderTest) -> Verdi
     ensure_eq!(seen, expected(2..=40, &[b"x"]), "entries of namespace x");
     for absent in [b"".as_slice(), b"z", b"xyz"] {
         let seen = visit(&mut *backend, state, groups(0, 127)?, Some(absent))?;
-        ensure!(
-            seen.is_empty(),
-            "namespace {absent:?} has entries: {seen:?}"
-        );
+        ensure!(seen.is_empty(), "namespace {absent:?} has entries: {seen:?}");
     }
     Ok(())
 }
@@ -96,13 +90,7 @@ pub fn a_visit_is_confined_to_the_instances_groups(subject: &BackendUnderTest) -
     for group in 10..=20 {
         backend.put(state, at_group(b"k", group), b"v")?;
     }
-    for (first, last, met) in [
-        (0, 127, 11),
-        (0, 9, 0),
-        (21, 127, 0),
-        (15, 127, 6),
-        (0, 10, 1),
-    ] {
+    for (first, last, met) in [(0, 127, 11), (0, 9, 0), (21, 127, 0), (15, 127, 6), (0, 10, 1)] {
         let range = groups(first, last)?;
         let seen = visit(&mut *backend, state, range, None)?;
         ensure_eq!(seen.len(), met, "entries met in {first}..={last}");
@@ -117,11 +105,7 @@ pub fn breaking_or_failing_ends_a_visit(subject: &BackendUnderTest) -> Verdict {
     let mut met = 0;
     backend.visit_entries(state, all, None, &mut |_, _, _| {
         met += 1;
-        Ok(if met == 10 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(if met == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     ensure_eq!(met, 10, "entries met before the break");
     let failed = backend.visit_entries(state, all, None, &mut |_, _, _| {
@@ -139,21 +123,13 @@ pub fn a_map_is_one_entry(subject: &BackendUnderTest) -> Verdict {
     let state = backend.register(&describe("map", StateKind::Map)?)?;
     for namespace in [b"n".as_slice(), b"m"] {
         for user_key in 0..100u8 {
-            backend.map_put(
-                state,
-                at_group(b"k", 4).in_namespace(namespace),
-                &[user_key],
-                b"v",
-            )?;
+            backend.map_put(state, at_group(b"k", 4).in_namespace(namespace), &[user_key], b"v")?;
         }
     }
     ensure_eq!(backend.entry_count(state)?, 2, "entries");
     let mut seen = visit(&mut *backend, state, groups(0, 127)?, None)?;
     seen.sort();
-    let expected = [
-        (4, b"k".to_vec(), b"m".to_vec()),
-        (4, b"k".to_vec(), b"n".to_vec()),
-    ];
+    let expected = [(4, b"k".to_vec(), b"m".to_vec()), (4, b"k".to_vec(), b"n".to_vec())];
     ensure_eq!(seen, expected, "entries visited");
     Ok(())
 }

@@ -11,19 +11,11 @@ pub fn appended_bytes_keep_their_order(subject: &BackendUnderTest) -> Verdict {
     let state = backend.register(&describe("list", StateKind::List)?)?;
     let at = subject.at(b"key");
     backend.append(state, at, b"a")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"a".as_slice()),
-        "append to an absent entry"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"a".as_slice()), "append to an absent entry");
     backend.append(state, at, b"bc")?;
     backend.append(state, at, b"")?;
     backend.append(state, at, b"d")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"abcd".as_slice()),
-        "after four appends"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"abcd".as_slice()), "after four appends");
     ensure_eq!(backend.entry_count(state)?, 1, "entries");
     Ok(())
 }
@@ -39,11 +31,7 @@ pub fn put_replaces_a_whole_list(subject: &BackendUnderTest) -> Verdict {
     backend.put(state, at, b"new")?;
     ensure_eq!(backend.get(state, at)?, Some(b"new".as_slice()), "replaced");
     backend.append(state, at, b"er")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"newer".as_slice()),
-        "appended after"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"newer".as_slice()), "appended after");
     Ok(())
 }
 
@@ -59,11 +47,7 @@ pub fn delete_clears_a_whole_list(subject: &BackendUnderTest) -> Verdict {
     ensure_eq!(backend.get(state, at)?, None, "deleted");
     ensure_eq!(backend.entry_count(state)?, 0, "entries");
     backend.append(state, at, b"new")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"new".as_slice()),
-        "appended after"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"new".as_slice()), "appended after");
     Ok(())
 }
 
@@ -78,14 +62,10 @@ pub fn lists_of_ten_thousand_appends_grow_side_by_side(subject: &BackendUnderTes
         }
     }
     for (k, key) in keys.iter().enumerate() {
-        let expected: Vec<u8> = (0..10_000u32)
-            .flat_map(|i| (i * 3 + k as u32).to_be_bytes())
-            .collect();
+        let expected: Vec<u8> =
+            (0..10_000u32).flat_map(|i| (i * 3 + k as u32).to_be_bytes()).collect();
         let found = backend.get(state, subject.at(key))?;
-        ensure!(
-            found == Some(expected.as_slice()),
-            "list {k} is not what was appended"
-        );
+        ensure!(found == Some(expected.as_slice()), "list {k} is not what was appended");
     }
     Ok(())
 }

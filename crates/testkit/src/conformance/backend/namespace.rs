@@ -15,26 +15,10 @@ pub fn namespaces_of_one_key_are_independent(subject: &BackendUnderTest) -> Verd
     backend.put(state, at.in_namespace(b"w2"), b"two")?;
     ensure_eq!(backend.entry_count(state)?, 3, "entries");
     backend.delete(state, at.in_namespace(b"w1"))?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"void".as_slice()),
-        "void namespace"
-    );
-    ensure_eq!(
-        backend.get(state, at.in_namespace(b"w1"))?,
-        None,
-        "deleted namespace"
-    );
-    ensure_eq!(
-        backend.get(state, at.in_namespace(b"w2"))?,
-        Some(b"two".as_slice()),
-        "other one"
-    );
-    ensure_eq!(
-        backend.get(state, at.in_namespace(b"w"))?,
-        None,
-        "prefix of a namespace"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"void".as_slice()), "void namespace");
+    ensure_eq!(backend.get(state, at.in_namespace(b"w1"))?, None, "deleted namespace");
+    ensure_eq!(backend.get(state, at.in_namespace(b"w2"))?, Some(b"two".as_slice()), "other one");
+    ensure_eq!(backend.get(state, at.in_namespace(b"w"))?, None, "prefix of a namespace");
     Ok(())
 }
 
@@ -47,29 +31,15 @@ pub fn the_border_of_key_and_namespace_matters(subject: &BackendUnderTest) -> Ve
     let places = || (0..=bytes.len()).filter_map(|border| bytes.split_at_checked(border));
     for (key, namespace) in places() {
         let at = at_group(key, 5).in_namespace(namespace);
-        ensure_eq!(
-            backend.get(state, at)?,
-            None,
-            "border {} before it is written",
-            key.len()
-        );
+        ensure_eq!(backend.get(state, at)?, None, "border {} before it is written", key.len());
         backend.put(state, at, &[key.len() as u8])?;
     }
     for (key, namespace) in places() {
         let at = at_group(key, 5).in_namespace(namespace);
         let expected = [key.len() as u8];
-        ensure_eq!(
-            backend.get(state, at)?,
-            Some(expected.as_slice()),
-            "border {}",
-            key.len()
-        );
+        ensure_eq!(backend.get(state, at)?, Some(expected.as_slice()), "border {}", key.len());
     }
-    ensure_eq!(
-        backend.entry_count(state)?,
-        bytes.len() as u64 + 1,
-        "entries"
-    );
+    ensure_eq!(backend.entry_count(state)?, bytes.len() as u64 + 1, "entries");
     Ok(())
 }
 
@@ -87,12 +57,7 @@ pub fn the_border_of_namespace_and_user_key_matters(subject: &BackendUnderTest) 
         let at = subject.at(b"k").in_namespace(namespace);
         let expected = [namespace.len() as u8];
         let found = backend.map_get(state, at, user_key)?;
-        ensure_eq!(
-            found,
-            Some(expected.as_slice()),
-            "border {}",
-            namespace.len()
-        );
+        ensure_eq!(found, Some(expected.as_slice()), "border {}", namespace.len());
     }
     ensure_eq!(backend.entry_count(state)?, bytes.len() as u64 + 1, "maps");
     Ok(())
@@ -113,16 +78,8 @@ pub fn one_key_has_thousands_of_namespaces(subject: &BackendUnderTest) -> Verdic
     for i in 0..NAMESPACES {
         let value = i.to_le_bytes();
         let expected = (i % 2 == 1).then_some(value.as_slice());
-        ensure_eq!(
-            backend.get(state, at.in_namespace(&i.to_be_bytes()))?,
-            expected,
-            "window {i}"
-        );
+        ensure_eq!(backend.get(state, at.in_namespace(&i.to_be_bytes()))?, expected, "window {i}");
     }
-    ensure_eq!(
-        backend.entry_count(state)?,
-        u64::from(NAMESPACES / 2),
-        "entries"
-    );
+    ensure_eq!(backend.entry_count(state)?, u64::from(NAMESPACES / 2), "entries");
     Ok(())
 }

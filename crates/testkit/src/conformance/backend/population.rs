@@ -41,10 +41,7 @@ impl Population {
 
     /// The same keys with other values of another length.
     pub(super) const fn changed(self) -> Self {
-        Self {
-            keys: self.keys,
-            variant: self.variant + 1,
-        }
+        Self { keys: self.keys, variant: self.variant + 1 }
     }
 
     /// Writes those keys that belong to the instance.
@@ -81,11 +78,7 @@ impl Population {
             }
         }
         let own = self.keys_in(range, max);
-        ensure_eq!(
-            backend.entry_count(states.value)?,
-            own * 2,
-            "values in {range}"
-        );
+        ensure_eq!(backend.entry_count(states.value)?, own * 2, "values in {range}");
         ensure_eq!(backend.entry_count(states.list)?, own, "lists in {range}");
         ensure_eq!(backend.entry_count(states.map)?, own, "maps in {range}");
         Ok(())
@@ -99,19 +92,11 @@ impl Population {
     ) -> Verdict {
         let key = at.key();
         let value = self.value_of(key);
-        ensure_eq!(
-            backend.get(states.value, at)?,
-            Some(value.as_slice()),
-            "value of {key:?}"
-        );
+        ensure_eq!(backend.get(states.value, at)?, Some(value.as_slice()), "value of {key:?}");
         let windowed = backend.get(states.value, at.in_namespace(b"window"))?;
         ensure_eq!(windowed, Some(key), "value of {key:?} in its window");
         let list: Vec<u8> = (0..3 + self.variant).collect();
-        ensure_eq!(
-            backend.get(states.list, at)?,
-            Some(list.as_slice()),
-            "list of {key:?}"
-        );
+        ensure_eq!(backend.get(states.list, at)?, Some(list.as_slice()), "list of {key:?}");
         let map: Vec<_> = (0..3).map(|u| (vec![u], vec![u, self.variant])).collect();
         ensure_eq!(map_entries(backend, states.map, at)?, map, "map of {key:?}");
         Ok(())
@@ -120,15 +105,10 @@ impl Population {
     /// How many of the keys belong to `range`.
     pub(super) fn keys_in(self, range: KeyGroupRange, max: MaxParallelism) -> u64 {
         let group = |key: u32| -> KeyGroup { EntryKey::new(&key.to_be_bytes(), max).group() };
-        (0..self.keys)
-            .filter(|key| range.contains(group(*key)))
-            .count() as u64
+        (0..self.keys).filter(|key| range.contains(group(*key))).count() as u64
     }
 
     fn value_of(self, key: &[u8]) -> Vec<u8> {
-        key.iter()
-            .copied()
-            .chain([self.variant; 9].into_iter().take(self.variant.into()))
-            .collect()
+        key.iter().copied().chain([self.variant; 9].into_iter().take(self.variant.into())).collect()
     }
 }

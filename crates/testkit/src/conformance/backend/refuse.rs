@@ -7,10 +7,7 @@ use millpond_state::{EntryKey, ErrorKind, KeyedBackend, Result, StateId, StateKi
 use super::subject::{BackendUnderTest, at_group, describe, groups};
 use crate::violation::{Verdict, ensure_eq, refused};
 
-type Operation = (
-    &'static str,
-    fn(&mut dyn KeyedBackend, StateId, EntryKey<'_>) -> Result<()>,
-);
+type Operation = (&'static str, fn(&mut dyn KeyedBackend, StateId, EntryKey<'_>) -> Result<()>);
 
 /// The operations on plain values, each on one entry.
 const PLAIN: &[Operation] = &[
@@ -32,9 +29,7 @@ const MAP: &[Operation] = &[
     ("map_get", |b, s, at| b.map_get(s, at, b"u").map(drop)),
     ("map_put", |b, s, at| b.map_put(s, at, b"u", b"v")),
     ("map_remove", |b, s, at| b.map_remove(s, at, b"u")),
-    ("map_visit", |b, s, at| {
-        b.map_visit(s, at, &mut |_, _| Ok(ControlFlow::Continue(())))
-    }),
+    ("map_visit", |b, s, at| b.map_visit(s, at, &mut |_, _| Ok(ControlFlow::Continue(())))),
 ];
 
 /// The operations on any kind.
@@ -49,19 +44,11 @@ pub fn foreign_key_groups_are_refused(subject: &BackendUnderTest) -> Verdict {
         let at = at_group(b"key", group);
         for (name, run) in PLAIN.iter().chain(ANY) {
             let what = format!("{name} in group {group}");
-            refused(
-                run(&mut *backend, value, at),
-                ErrorKind::InvalidArgument,
-                &what,
-            )?;
+            refused(run(&mut *backend, value, at), ErrorKind::InvalidArgument, &what)?;
         }
         for (name, run) in MAP.iter().chain(ANY) {
             let what = format!("{name} in group {group}");
-            refused(
-                run(&mut *backend, map, at),
-                ErrorKind::InvalidArgument,
-                &what,
-            )?;
+            refused(run(&mut *backend, map, at), ErrorKind::InvalidArgument, &what)?;
         }
     }
     for group in [10, 20] {
@@ -72,11 +59,7 @@ pub fn foreign_key_groups_are_refused(subject: &BackendUnderTest) -> Verdict {
             run(&mut *backend, map, at_group(b"key", group))?;
         }
     }
-    ensure_eq!(
-        backend.entry_count(value)?,
-        2,
-        "values in the instance's own groups"
-    );
+    ensure_eq!(backend.entry_count(value)?, 2, "values in the instance's own groups");
     Ok(())
 }
 
@@ -89,21 +72,12 @@ pub fn unknown_states_are_refused(subject: &BackendUnderTest) -> Verdict {
             let unknown = StateId::new(id);
             for (name, run) in PLAIN.iter().chain(MAP).chain(ANY) {
                 let what = format!("{name} of unknown {unknown}");
-                refused(
-                    run(&mut *backend, unknown, at),
-                    ErrorKind::InvalidArgument,
-                    &what,
-                )?;
+                refused(run(&mut *backend, unknown, at), ErrorKind::InvalidArgument, &what)?;
             }
-            refused(
-                backend.entry_count(unknown),
-                ErrorKind::InvalidArgument,
-                "entry_count",
-            )?;
+            refused(backend.entry_count(unknown), ErrorKind::InvalidArgument, "entry_count")?;
             let range = subject.max_parallelism().full_range();
-            let visited = backend.visit_entries(unknown, range, None, &mut |_, _, _| {
-                Ok(ControlFlow::Continue(()))
-            });
+            let visited = backend
+                .visit_entries(unknown, range, None, &mut |_, _, _| Ok(ControlFlow::Continue(())));
             refused(visited, ErrorKind::InvalidArgument, "visit_entries")?;
         }
         backend.register(&describe(&format!("state {known}"), StateKind::Value)?)?;
@@ -119,39 +93,18 @@ pub fn operations_on_the_wrong_kind_are_refused(subject: &BackendUnderTest) -> V
     backend.map_put(map, at, b"u", b"v")?;
     for (name, run) in PLAIN {
         let what = format!("{name} on map state");
-        refused(
-            run(&mut *backend, map, at),
-            ErrorKind::InvalidArgument,
-            &what,
-        )?;
+        refused(run(&mut *backend, map, at), ErrorKind::InvalidArgument, &what)?;
     }
-    for kind in [
-        StateKind::Value,
-        StateKind::List,
-        StateKind::Reducing,
-        StateKind::Aggregating,
-    ] {
+    for kind in [StateKind::Value, StateKind::List, StateKind::Reducing, StateKind::Aggregating] {
         let state = backend.register(&describe(&kind.to_string(), kind)?)?;
         backend.put(state, at, b"plain")?;
         for (name, run) in MAP {
             let what = format!("{name} on {kind} state");
-            refused(
-                run(&mut *backend, state, at),
-                ErrorKind::InvalidArgument,
-                &what,
-            )?;
+            refused(run(&mut *backend, state, at), ErrorKind::InvalidArgument, &what)?;
         }
-        ensure_eq!(
-            backend.get(state, at)?,
-            Some(b"plain".as_slice()),
-            "{kind} state afterwards"
-        );
+        ensure_eq!(backend.get(state, at)?, Some(b"plain".as_slice()), "{kind} state afterwards");
     }
-    ensure_eq!(
-        backend.map_get(map, at, b"u")?,
-        Some(b"v".as_slice()),
-        "map afterwards"
-    );
+    ensure_eq!(backend.map_get(map, at, b"u")?, Some(b"v".as_slice()), "map afterwards");
     Ok(())
 }
 
@@ -164,19 +117,11 @@ pub fn empty_batches_are_checked_like_others(subject: &BackendUnderTest) -> Verd
         let kind = ErrorKind::InvalidArgument;
         refused(backend.get_many(state, &[], &mut []), kind, "get_many")?;
         refused(backend.put_many(state, &[], &[]), kind, "put_many")?;
-        refused(
-            backend.update_many(state, &[], &mut |_, _| Ok(())),
-            kind,
-            "update_many",
-        )?;
+        refused(backend.update_many(state, &[], &mut |_, _| Ok(())), kind, "update_many")?;
     }
     backend.get_many(value, &[], &mut [])?;
     backend.put_many(value, &[], &[])?;
     backend.update_many(value, &[], &mut |_, _| Ok(()))?;
-    ensure_eq!(
-        backend.entry_count(value)?,
-        0,
-        "entries after empty batches"
-    );
+    ensure_eq!(backend.entry_count(value)?, 0, "entries after empty batches");
     Ok(())
 }

@@ -10,11 +10,7 @@ pub fn an_instance_owns_the_key_groups_it_was_opened_for(subject: &BackendUnderT
     let range = groups(3, 17)?;
     let backend = subject.open_range(range)?;
     ensure_eq!(backend.key_groups(), range, "key groups");
-    ensure_eq!(
-        backend.max_parallelism(),
-        subject.max_parallelism(),
-        "max parallelism"
-    );
+    ensure_eq!(backend.max_parallelism(), subject.max_parallelism(), "max parallelism");
     ensure!(backend.states().is_empty(), "a new instance has states");
     Ok(())
 }
@@ -23,11 +19,7 @@ pub fn an_instance_owns_the_key_groups_it_was_opened_for(subject: &BackendUnderT
 pub fn key_groups_past_the_max_parallelism_are_refused(subject: &BackendUnderTest) -> Verdict {
     let past = KeyGroup::new(subject.max_parallelism().get() as u16);
     let range = KeyGroupRange::new(KeyGroup::new(0), past)?;
-    refused(
-        subject.open_range(range),
-        ErrorKind::InvalidArgument,
-        "open",
-    )
+    refused(subject.open_range(range), ErrorKind::InvalidArgument, "open")
 }
 
 /// Registering a state again gives the same id; `states` lists each once, in order of ids.
@@ -38,19 +30,13 @@ pub fn registering_a_state_again_finds_it(subject: &BackendUnderTest) -> Verdict
         describe("a", StateKind::Map)?,
         describe("c", StateKind::List)?,
     ];
-    let ids = described
-        .iter()
-        .map(|d| backend.register(d))
-        .collect::<Result<Vec<_>, _>>()?;
+    let ids = described.iter().map(|d| backend.register(d)).collect::<Result<Vec<_>, _>>()?;
     backend.put(
         *ids.first().ok_or_else(|| crate::Violation::new("no id"))?,
         subject.at(b"k"),
         b"v",
     )?;
-    let again = described
-        .iter()
-        .map(|d| backend.register(d))
-        .collect::<Result<Vec<_>, _>>()?;
+    let again = described.iter().map(|d| backend.register(d)).collect::<Result<Vec<_>, _>>()?;
     ensure_eq!(again, ids, "ids of the second registration");
     ensure_eq!(backend.states(), described, "descriptors");
     for (index, id) in ids.iter().enumerate() {
@@ -65,27 +51,11 @@ pub fn registering_with_another_kind_or_codec_is_refused(subject: &BackendUnderT
     let state = backend.register(&describe("s", StateKind::Value)?)?;
     backend.put(state, subject.at(b"k"), b"v")?;
     let kind = describe("s", StateKind::List)?;
-    refused(
-        backend.register(&kind),
-        ErrorKind::Incompatible,
-        "another kind",
-    )?;
+    refused(backend.register(&kind), ErrorKind::Incompatible, "another kind")?;
     let codec = describe_with("s", StateKind::Value, &opaque("other"))?;
-    refused(
-        backend.register(&codec),
-        ErrorKind::Incompatible,
-        "another codec",
-    )?;
-    ensure_eq!(
-        backend.register(&describe("s", StateKind::Value)?)?,
-        state,
-        "id"
-    );
-    ensure_eq!(
-        backend.get(state, subject.at(b"k"))?,
-        Some(b"v".as_slice()),
-        "value"
-    );
+    refused(backend.register(&codec), ErrorKind::Incompatible, "another codec")?;
+    ensure_eq!(backend.register(&describe("s", StateKind::Value)?)?, state, "id");
+    ensure_eq!(backend.get(state, subject.at(b"k"))?, Some(b"v".as_slice()), "value");
     ensure_eq!(backend.states().len(), 1, "states");
     Ok(())
 }

@@ -39,11 +39,7 @@ fn rescale(subject: &BackendUnderTest, from: u32, to: u32) -> Verdict {
         })?;
         let range = backend.key_groups();
         for entry in take_snapshot(&mut *backend)?.entries {
-            ensure!(
-                range.contains(entry.group),
-                "{range} has an entry of group {}",
-                entry.group
-            );
+            ensure!(range.contains(entry.group), "{range} has an entry of group {}", entry.group);
         }
     }
     let expected = u64::from(population.keys) * ENTRIES_PER_KEY;
@@ -84,10 +80,7 @@ pub fn restore_at_uneven_parallelism_gives_each_key_once(subject: &BackendUnderT
 pub fn an_empty_snapshot_restores_to_an_empty_backend(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
     let nothing = take_snapshot(&mut *backend)?;
-    ensure!(
-        restored(subject, &nothing)?.states().is_empty(),
-        "states came from nowhere"
-    );
+    ensure!(restored(subject, &nothing)?.states().is_empty(), "states came from nowhere");
     let value = describe("value", StateKind::Value)?;
     backend.register(&value)?;
     let untouched = take_snapshot(&mut *backend)?;
@@ -96,11 +89,7 @@ pub fn an_empty_snapshot_restores_to_an_empty_backend(subject: &BackendUnderTest
     let state = backend.register(&value)?;
     ensure_eq!(backend.entry_count(state)?, 0, "entries");
     backend.put(state, subject.at(b"k"), b"v")?;
-    ensure_eq!(
-        backend.get(state, subject.at(b"k"))?,
-        Some(b"v".as_slice()),
-        "value"
-    );
+    ensure_eq!(backend.get(state, subject.at(b"k"))?, Some(b"v".as_slice()), "value");
     Ok(())
 }
 
@@ -110,10 +99,7 @@ pub fn a_restored_backend_has_an_equal_snapshot(subject: &BackendUnderTest) -> V
     Population::new(400).write(&mut *backend)?;
     let snapshot = take_snapshot(&mut *backend)?;
     let again = take_snapshot(&mut *restored(subject, &snapshot)?)?;
-    ensure!(
-        again == snapshot,
-        "the snapshot of the restored backend differs"
-    );
+    ensure!(again == snapshot, "the snapshot of the restored backend differs");
     Ok(())
 }
 
@@ -130,11 +116,7 @@ pub fn undeclared_states_survive_the_next_snapshot(subject: &BackendUnderTest) -
     let mut third = restored(subject, &snapshot)?;
     population.check(&mut *third)?;
     let new = third.register(&describe("new", StateKind::Value)?)?;
-    ensure_eq!(
-        third.get(new, subject.at(b"k"))?,
-        Some(b"v".as_slice()),
-        "value of the new state"
-    );
+    ensure_eq!(third.get(new, subject.at(b"k"))?, Some(b"v".as_slice()), "value of the new state");
     Ok(())
 }
 
@@ -150,21 +132,10 @@ pub fn states_are_restored_by_name(subject: &BackendUnderTest) -> Verdict {
     let second = backend.register(&describe("second", StateKind::Value)?)?;
     backend.restore(&mut snapshot.source(subject.max_parallelism().full_range()))?;
     let first = backend.register(&describe("first", StateKind::Value)?)?;
-    ensure_eq!(
-        backend.get(first, subject.at(b"k"))?,
-        Some(b"1".as_slice()),
-        "first state"
-    );
-    ensure_eq!(
-        backend.get(second, subject.at(b"k"))?,
-        Some(b"2".as_slice()),
-        "second state"
-    );
+    ensure_eq!(backend.get(first, subject.at(b"k"))?, Some(b"1".as_slice()), "first state");
+    ensure_eq!(backend.get(second, subject.at(b"k"))?, Some(b"2".as_slice()), "second state");
     let snapshot = take_snapshot(&mut *backend)?;
-    ensure!(
-        snapshot.entries.is_sorted(),
-        "entries are not in canonical order"
-    );
+    ensure!(snapshot.entries.is_sorted(), "entries are not in canonical order");
     Ok(())
 }
 
@@ -176,11 +147,7 @@ pub fn sources_with_different_state_orders_are_merged(subject: &BackendUnderTest
         for name in names {
             let state = backend.register(&describe(name, StateKind::Value)?)?;
             let group = range.first().get();
-            backend.put(
-                state,
-                at_group(b"k", group),
-                format!("{name}{group}").as_bytes(),
-            )?;
+            backend.put(state, at_group(b"k", group), format!("{name}{group}").as_bytes())?;
         }
         halves.push((range, take_snapshot(&mut *backend)?));
     }
@@ -191,11 +158,7 @@ pub fn sources_with_different_state_orders_are_merged(subject: &BackendUnderTest
     for (name, group) in [("a", 0), ("b", 0), ("a", 64), ("b", 64)] {
         let state = backend.register(&describe(name, StateKind::Value)?)?;
         let found = backend.get(state, at_group(b"k", group))?;
-        ensure_eq!(
-            found,
-            Some(format!("{name}{group}").as_bytes()),
-            "state {name}, group {group}"
-        );
+        ensure_eq!(found, Some(format!("{name}{group}").as_bytes()), "state {name}, group {group}");
     }
     Ok(())
 }
@@ -203,20 +166,12 @@ pub fn sources_with_different_state_orders_are_merged(subject: &BackendUnderTest
 /// Declaring a restored state with another kind or codec is refused, and the message names both.
 pub fn a_restored_state_declared_otherwise_is_refused(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
-    for (name, kind) in [
-        ("v", StateKind::Value),
-        ("l", StateKind::List),
-        ("m", StateKind::Map),
-    ] {
+    for (name, kind) in [("v", StateKind::Value), ("l", StateKind::List), ("m", StateKind::Map)] {
         backend.register(&describe(name, kind)?)?;
     }
     let snapshot = take_snapshot(&mut *backend)?;
     let mut backend = restored(subject, &snapshot)?;
-    for (name, kind) in [
-        ("v", StateKind::Value),
-        ("l", StateKind::List),
-        ("m", StateKind::Map),
-    ] {
+    for (name, kind) in [("v", StateKind::Value), ("l", StateKind::List), ("m", StateKind::Map)] {
         let other = describe_with(name, kind, &opaque("other"))?;
         names_both(backend.register(&other), "testkit:value", "testkit:other")?;
     }
@@ -237,32 +192,18 @@ pub fn a_snapshot_that_contradicts_declared_states_is_refused(
     let all = subject.max_parallelism().full_range();
     let mut backend = subject.open()?;
     backend.register(&describe_with("s", StateKind::Value, &opaque("other"))?)?;
-    names_both(
-        backend.restore(&mut snapshot.source(all)),
-        "testkit:value",
-        "testkit:other",
-    )?;
+    names_both(backend.restore(&mut snapshot.source(all)), "testkit:value", "testkit:other")?;
     let mut backend = subject.open()?;
     backend.register(&describe("s", StateKind::List)?)?;
-    names_both(
-        backend.restore(&mut snapshot.source(all)),
-        "value state",
-        "list state",
-    )
+    names_both(backend.restore(&mut snapshot.source(all)), "value state", "list state")
 }
 
 #[track_caller]
 fn names_both<T>(result: millpond_state::Result<T>, written: &str, declared: &str) -> Verdict {
-    let message = result
-        .as_ref()
-        .err()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let message = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
     refused(result, ErrorKind::Incompatible, "contradicting declaration")?;
     if !(message.contains(written) && message.contains(declared)) {
-        return Err(Violation::new(format!(
-            "{message:?} does not name {written} and {declared}"
-        )));
+        return Err(Violation::new(format!("{message:?} does not name {written} and {declared}")));
     }
     Ok(())
 }
@@ -275,11 +216,7 @@ pub fn restoring_foreign_key_groups_is_refused(subject: &BackendUnderTest) -> Ve
     let mut backend = subject.open_range(groups(0, 63)?)?;
     let all = subject.max_parallelism().full_range();
     let result = backend.restore(&mut snapshot.source(all));
-    refused(
-        result,
-        ErrorKind::InvalidArgument,
-        "restore of a source that is not restricted",
-    )
+    refused(result, ErrorKind::InvalidArgument, "restore of a source that is not restricted")
 }
 
 /// Restored entries are changed, extended and deleted like others.
@@ -294,17 +231,11 @@ pub fn a_restored_backend_is_written_like_any_other(subject: &BackendUnderTest) 
     let key = 7u32.to_be_bytes();
     let at = subject.at(&key);
     backend.append(list, at, b"x")?;
-    ensure_eq!(
-        backend.get(list, at)?,
-        Some([0, 1, 2, b'x'].as_slice()),
-        "append after restore"
-    );
+    ensure_eq!(backend.get(list, at)?, Some([0, 1, 2, b'x'].as_slice()), "append after restore");
     backend.map_put(map, at, &[9], b"x")?;
     backend.map_remove(map, at, &[1])?;
-    let user_keys: Vec<_> = map_entries(&mut *backend, map, at)?
-        .into_iter()
-        .map(|entry| entry.0)
-        .collect();
+    let user_keys: Vec<_> =
+        map_entries(&mut *backend, map, at)?.into_iter().map(|entry| entry.0).collect();
     ensure_eq!(user_keys, [[0], [2], [9]], "user keys after restore");
     population.changed().write(&mut *backend)?;
     population.changed().check(&mut *backend)
@@ -326,19 +257,9 @@ pub fn large_entries_survive_restore(subject: &BackendUnderTest) -> Verdict {
     ensure_eq!(snapshot.entries.len(), 30_002, "entries");
     let mut backend = restored(subject, &snapshot)?;
     let found = backend.get(value, subject.at(&long).in_namespace(&long))?;
-    ensure!(
-        found == Some(large.as_slice()),
-        "the large value is not what was put"
-    );
+    ensure!(found == Some(large.as_slice()), "the large value is not what was put");
     let found = backend.map_get(map, subject.at(b"k"), &long)?;
-    ensure!(
-        found == Some(large.as_slice()),
-        "the large map value is not what was put"
-    );
-    ensure_eq!(
-        map_entries(&mut *backend, map, subject.at(b"k"))?.len(),
-        30_001,
-        "user keys"
-    );
+    ensure!(found == Some(large.as_slice()), "the large map value is not what was put");
+    ensure_eq!(map_entries(&mut *backend, map, subject.at(b"k"))?.len(), 30_001, "user keys");
     Ok(())
 }

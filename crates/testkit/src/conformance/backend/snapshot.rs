@@ -18,19 +18,12 @@ pub fn an_untouched_backend_has_an_empty_snapshot(subject: &BackendUnderTest) ->
     let summary = task.run(&mut sink, &CancelFlag::new())?;
     ensure!(sink.has_begun(), "the snapshot was not begun");
     ensure_eq!(summary.entries, 0, "entries of an empty backend");
-    let described = [
-        describe("value", StateKind::Value)?,
-        describe("map", StateKind::Map)?,
-    ];
+    let described = [describe("value", StateKind::Value)?, describe("map", StateKind::Map)?];
     for descriptor in &described {
         backend.register(descriptor)?;
     }
     let snapshot = take_snapshot(&mut *backend)?;
-    ensure!(
-        snapshot.entries.is_empty(),
-        "entries of untouched states: {:?}",
-        snapshot.entries
-    );
+    ensure!(snapshot.entries.is_empty(), "entries of untouched states: {:?}", snapshot.entries);
     ensure_eq!(snapshot.states, described, "descriptors");
     Ok(())
 }
@@ -45,10 +38,7 @@ pub fn a_snapshot_has_each_entry_once_in_canonical_order(subject: &BackendUnderT
     let expected = u64::from(population.keys) * ENTRIES_PER_KEY;
     ensure_eq!(snapshot.entries.len() as u64, expected, "entries");
     ensure_eq!(summary.entries, expected, "entries that the summary counts");
-    ensure!(
-        snapshot.entries.is_sorted(),
-        "entries are not in canonical order"
-    );
+    ensure!(snapshot.entries.is_sorted(), "entries are not in canonical order");
     for entry in &snapshot.entries {
         let group = subject.at(&entry.key).group();
         ensure_eq!(entry.group, group, "key group of {:?}", entry.key);
@@ -75,10 +65,7 @@ pub fn canonical_order_is_by_state_key_namespace_and_user_key(
     }
     let snapshot = take_snapshot(&mut *backend)?;
     ensure_eq!(snapshot.entries.len(), 150, "entries");
-    ensure!(
-        snapshot.entries.is_sorted(),
-        "entries are not in canonical order"
-    );
+    ensure!(snapshot.entries.is_sorted(), "entries are not in canonical order");
     let first = snapshot.entries.first().map(|entry| entry.state);
     ensure_eq!(first, Some(map.get()), "state that comes first");
     Ok(())
@@ -98,10 +85,7 @@ pub fn a_snapshot_shows_its_instant_whatever_is_written_after(
     let new = backend.register(&describe("new", StateKind::Value)?)?;
     backend.put(new, subject.at(b"k"), b"v")?;
     let (snapshot, _) = finish_snapshot(task)?;
-    ensure!(
-        snapshot == before,
-        "the snapshot differs from one written out at once"
-    );
+    ensure!(snapshot == before, "the snapshot differs from one written out at once");
     later.check(&mut *backend)
 }
 
@@ -119,16 +103,9 @@ pub fn a_snapshot_keeps_what_is_deleted_after(subject: &BackendUnderTest) -> Ver
         }
     }
     let (snapshot, _) = finish_snapshot(task)?;
-    ensure!(
-        snapshot == before,
-        "the snapshot differs from one written out at once"
-    );
+    ensure!(snapshot == before, "the snapshot differs from one written out at once");
     let after = take_snapshot(&mut *backend)?;
-    ensure_eq!(
-        after.entries.len(),
-        0,
-        "entries after everything was deleted"
-    );
+    ensure_eq!(after.entries.len(), 0, "entries after everything was deleted");
     Ok(())
 }
 
@@ -185,17 +162,11 @@ pub fn a_sinks_error_ends_the_snapshot(subject: &BackendUnderTest) -> Verdict {
     population.write(&mut *backend)?;
     for after in [None, Some(0), Some(7)] {
         let task = begin_snapshot(&mut *backend, 1)?;
-        let mut sink = FailingSink {
-            entries_left: after,
-        };
+        let mut sink = FailingSink { entries_left: after };
         let result = task.run(&mut sink, &CancelFlag::new());
         crate::violation::refused(result, ErrorKind::Io, "snapshot into a failing sink")?;
     }
     population.check(&mut *backend)?;
-    ensure_eq!(
-        take_snapshot(&mut *backend)?.entries.len(),
-        600,
-        "entries of a later snapshot"
-    );
+    ensure_eq!(take_snapshot(&mut *backend)?.entries.len(), 600, "entries of a later snapshot");
     Ok(())
 }

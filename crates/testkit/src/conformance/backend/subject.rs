@@ -30,10 +30,7 @@ impl Capabilities {
     /// Everything.
     #[must_use]
     pub const fn all() -> Self {
-        Self {
-            counts_changes: true,
-            reports_memory: true,
-        }
+        Self { counts_changes: true, reports_memory: true }
     }
 
     /// The same without [`Self::counts_changes`].
@@ -119,11 +116,7 @@ impl BackendUnderTest {
     /// # Errors
     /// What the factory reports.
     pub fn open_range(&self, groups: KeyGroupRange) -> Result<Box<dyn KeyedBackend>> {
-        self.factory.open(&BackendContext::new(
-            "conformance",
-            groups,
-            self.max_parallelism,
-        ))
+        self.factory.open(&BackendContext::new("conformance", groups, self.max_parallelism))
     }
 
     /// Opens an empty instance for each subtask of `parallelism`.
@@ -209,10 +202,7 @@ pub(super) fn map_entries(
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut seen = Vec::new();
     backend.map_visit(state, at, &mut |user_key, edit| {
-        seen.push((
-            user_key.to_vec(),
-            edit.current().unwrap_or_default().to_vec(),
-        ));
+        seen.push((user_key.to_vec(), edit.current().unwrap_or_default().to_vec()));
         Ok(core::ops::ControlFlow::Continue(()))
     })?;
     Ok(seen)

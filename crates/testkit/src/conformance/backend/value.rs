@@ -2,18 +2,14 @@
 
 use millpond_state::{ErrorKind, StateKind};
 
-use super::subject::{BackendUnderTest, describe};
+use super::subject::{BackendUnderTest, at_group, describe};
 use crate::violation::{Verdict, ensure, ensure_eq};
 
 /// An entry that was never written has no value, and reading it creates none.
 pub fn an_absent_entry_reads_as_none(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
     let state = backend.register(&describe("value", StateKind::Value)?)?;
-    ensure_eq!(
-        backend.get(state, subject.at(b"key"))?,
-        None,
-        "absent entry"
-    );
+    ensure_eq!(backend.get(state, subject.at(b"key"))?, None, "absent entry");
     ensure_eq!(backend.entry_count(state)?, 0, "entries after a read");
     Ok(())
 }
@@ -24,30 +20,14 @@ pub fn a_value_stays_until_it_is_replaced_or_deleted(subject: &BackendUnderTest)
     let state = backend.register(&describe("value", StateKind::Value)?)?;
     let at = subject.at(b"key");
     backend.put(state, at, b"first")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"first".as_slice()),
-        "after put"
-    );
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"first".as_slice()),
-        "read again"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"first".as_slice()), "after put");
+    ensure_eq!(backend.get(state, at)?, Some(b"first".as_slice()), "read again");
     backend.put(state, at, b"2nd")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"2nd".as_slice()),
-        "after a second put"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"2nd".as_slice()), "after a second put");
     backend.delete(state, at)?;
     ensure_eq!(backend.get(state, at)?, None, "after delete");
     backend.put(state, at, b"third")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"third".as_slice()),
-        "put after delete"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"third".as_slice()), "put after delete");
     Ok(())
 }
 
@@ -60,11 +40,7 @@ pub fn deleting_an_absent_entry_does_nothing(subject: &BackendUnderTest) -> Verd
     backend.delete(state, subject.at(b"never"))?;
     backend.delete(state, subject.at(b"gone"))?;
     backend.delete(state, subject.at(b"gone"))?;
-    ensure_eq!(
-        backend.get(state, subject.at(b"kept"))?,
-        Some(b"v".as_slice()),
-        "other entry"
-    );
+    ensure_eq!(backend.get(state, subject.at(b"kept"))?, Some(b"v".as_slice()), "other entry");
     ensure_eq!(backend.entry_count(state)?, 1, "entries");
     Ok(())
 }
@@ -76,44 +52,26 @@ pub fn an_empty_value_differs_from_an_absent_entry(subject: &BackendUnderTest) -
     let at = subject.at(b"key");
     backend.put(state, at, b"")?;
     ensure_eq!(backend.get(state, at)?, Some(b"".as_slice()), "empty value");
-    ensure_eq!(
-        backend.entry_count(state)?,
-        1,
-        "entries with an empty value"
-    );
+    ensure_eq!(backend.entry_count(state)?, 1, "entries with an empty value");
     backend.put(state, at, b"longer")?;
     backend.put(state, at, b"")?;
-    ensure_eq!(
-        backend.get(state, at)?,
-        Some(b"".as_slice()),
-        "emptied value"
-    );
+    ensure_eq!(backend.get(state, at)?, Some(b"".as_slice()), "emptied value");
     backend.delete(state, at)?;
     ensure_eq!(backend.get(state, at)?, None, "deleted empty value");
     Ok(())
 }
 
-/// The empty key is a key.
+/// The empty key is a key, and not that of one zero byte.
 pub fn the_empty_key_is_a_key(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
     let state = backend.register(&describe("value", StateKind::Value)?)?;
-    ensure_eq!(
-        backend.get(state, subject.at(b""))?,
-        None,
-        "before it is written"
-    );
-    backend.put(state, subject.at(b""), b"empty")?;
-    backend.put(state, subject.at(&[0]), b"zero")?;
-    ensure_eq!(
-        backend.get(state, subject.at(b""))?,
-        Some(b"empty".as_slice()),
-        "empty key"
-    );
-    ensure_eq!(
-        backend.get(state, subject.at(&[0]))?,
-        Some(b"zero".as_slice()),
-        "key of one 0"
-    );
+    let (empty, zero) = (at_group(b"", 3), at_group(&[0], 3));
+    ensure_eq!(backend.get(state, empty)?, None, "before it is written");
+    backend.put(state, empty, b"empty")?;
+    ensure_eq!(backend.get(state, zero)?, None, "key of one zero byte");
+    backend.put(state, zero, b"zero")?;
+    ensure_eq!(backend.get(state, empty)?, Some(b"empty".as_slice()), "empty key");
+    ensure_eq!(backend.get(state, zero)?, Some(b"zero".as_slice()), "key of one zero byte");
     Ok(())
 }
 
@@ -133,12 +91,7 @@ pub fn keys_are_independent(subject: &BackendUnderTest) -> Verdict {
     for key in keys() {
         let value = key.len().to_string().into_bytes();
         let expected = (key.len() % 3 != 0).then_some(value.as_slice());
-        ensure_eq!(
-            backend.get(state, subject.at(key))?,
-            expected,
-            "key of {} bytes",
-            key.len()
-        );
+        ensure_eq!(backend.get(state, subject.at(key))?, expected, "key of {} bytes", key.len());
     }
     Ok(())
 }
@@ -151,51 +104,26 @@ pub fn states_of_one_backend_are_independent(subject: &BackendUnderTest) -> Verd
     let third = backend.register(&describe("third", StateKind::List)?)?;
     let at = subject.at(b"key");
     backend.put(first, at, b"1")?;
-    ensure_eq!(
-        backend.get(second, at)?,
-        None,
-        "second state, not yet written"
-    );
+    ensure_eq!(backend.get(second, at)?, None, "second state, not yet written");
     backend.put(second, at, b"2")?;
     backend.append(third, at, b"3")?;
-    ensure_eq!(
-        backend.get(first, at)?,
-        Some(b"1".as_slice()),
-        "first state"
-    );
+    ensure_eq!(backend.get(first, at)?, Some(b"1".as_slice()), "first state");
     backend.delete(first, at)?;
     ensure_eq!(backend.get(first, at)?, None, "first state, deleted");
-    ensure_eq!(
-        backend.get(second, at)?,
-        Some(b"2".as_slice()),
-        "second state"
-    );
-    ensure_eq!(
-        backend.get(third, at)?,
-        Some(b"3".as_slice()),
-        "third state"
-    );
+    ensure_eq!(backend.get(second, at)?, Some(b"2".as_slice()), "second state");
+    ensure_eq!(backend.get(third, at)?, Some(b"3".as_slice()), "third state");
     Ok(())
 }
 
 /// Each kind but map stores one value per entry.
 pub fn every_kind_but_map_takes_plain_values(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
-    for kind in [
-        StateKind::Value,
-        StateKind::List,
-        StateKind::Reducing,
-        StateKind::Aggregating,
-    ] {
+    for kind in [StateKind::Value, StateKind::List, StateKind::Reducing, StateKind::Aggregating] {
         let state = backend.register(&describe(&kind.to_string(), kind)?)?;
         let at = subject.at(b"key");
         backend.put(state, at, b"abc")?;
         backend.append(state, at, b"de")?;
-        ensure_eq!(
-            backend.get(state, at)?,
-            Some(b"abcde".as_slice()),
-            "{kind} state"
-        );
+        ensure_eq!(backend.get(state, at)?, Some(b"abcde".as_slice()), "{kind} state");
         backend.delete(state, at)?;
         ensure_eq!(backend.get(state, at)?, None, "{kind} state, deleted");
     }
@@ -216,11 +144,7 @@ pub fn values_change_their_length_at_will(subject: &BackendUnderTest) -> Verdict
         }
         for key in 0..64u32 {
             let found = backend.get(state, subject.at(&key.to_be_bytes()))?;
-            ensure_eq!(
-                found,
-                Some(bytes(key, round).as_slice()),
-                "key {key}, round {round}"
-            );
+            ensure_eq!(found, Some(bytes(key, round).as_slice()), "key {key}, round {round}");
         }
     }
     ensure_eq!(backend.entry_count(state)?, 64, "entries");
@@ -233,11 +157,7 @@ pub fn many_keys_survive_growth_and_deletion(subject: &BackendUnderTest) -> Verd
     let mut backend = subject.open()?;
     let state = backend.register(&describe("value", StateKind::Value)?)?;
     for key in 0..KEYS {
-        backend.put(
-            state,
-            subject.at(&key.to_be_bytes()),
-            &(key * 7).to_le_bytes(),
-        )?;
+        backend.put(state, subject.at(&key.to_be_bytes()), &(key * 7).to_le_bytes())?;
     }
     for key in (0..KEYS).step_by(2) {
         backend.delete(state, subject.at(&key.to_be_bytes()))?;
@@ -245,11 +165,7 @@ pub fn many_keys_survive_growth_and_deletion(subject: &BackendUnderTest) -> Verd
     for key in 0..KEYS + 1_000 {
         let value = (key * 7).to_le_bytes();
         let expected = (key < KEYS && key % 2 == 1).then_some(value.as_slice());
-        ensure_eq!(
-            backend.get(state, subject.at(&key.to_be_bytes()))?,
-            expected,
-            "key {key}"
-        );
+        ensure_eq!(backend.get(state, subject.at(&key.to_be_bytes()))?, expected, "key {key}");
     }
     ensure_eq!(backend.entry_count(state)?, KEYS / 2, "entries");
     Ok(())
@@ -263,21 +179,14 @@ pub fn a_large_value_is_stored_like_any_other(subject: &BackendUnderTest) -> Ver
     backend.put(state, subject.at(b"small"), b"s")?;
     backend.put(state, subject.at(b"large"), &large)?;
     let found = backend.get(state, subject.at(b"large"))?;
-    ensure!(
-        found == Some(large.as_slice()),
-        "the large value is not what was put"
-    );
+    ensure!(found == Some(large.as_slice()), "the large value is not what was put");
     backend.put(state, subject.at(b"large"), b"now small")?;
     ensure_eq!(
         backend.get(state, subject.at(b"large"))?,
         Some(b"now small".as_slice()),
         "replaced"
     );
-    ensure_eq!(
-        backend.get(state, subject.at(b"small"))?,
-        Some(b"s".as_slice()),
-        "neighbour"
-    );
+    ensure_eq!(backend.get(state, subject.at(b"small"))?, Some(b"s".as_slice()), "neighbour");
     Ok(())
 }
 

@@ -1,0 +1,276 @@
+//! No behaviour is vacuous: each is failed by a backend that breaks it, and each broken backend is
+//! caught by the behaviours that are named for it.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use millpond_testkit::conformance::backend::{BEHAVIOURS, BackendUnderTest};
+use millpond_testkit::ops;
+
+use crate::broken::{BrokenFactory, Fault};
+
+/// Which behaviours catch which fault. Others may catch it too.
+const CAUGHT_BY: &[(Fault, &[&str])] = &[
+    (Fault::AbsentReadsAsEmpty, &["an_absent_entry_reads_as_none"]),
+    (Fault::EmptyReadsAsAbsent, &["an_empty_value_differs_from_an_absent_entry"]),
+    (Fault::EmptyMapValueReadsAsAbsent, &["empty_user_keys_and_map_values_are_entries"]),
+    (Fault::EmptyKeyIsZeroKey, &["the_empty_key_is_a_key"]),
+    (Fault::KeysAreCutShort, &["keys_are_independent"]),
+    (
+        Fault::ValuesAreCutShort,
+        &["a_large_value_is_stored_like_any_other", "large_entries_survive_restore"],
+    ),
+    (
+        Fault::PutKeepsTheFirstValue,
+        &[
+            "a_value_stays_until_it_is_replaced_or_deleted",
+            "put_many_lets_the_last_write_of_an_entry_win",
+        ],
+    ),
+    (Fault::PutKeepsTheLongerValue, &["values_change_their_length_at_will"]),
+    (Fault::DeleteOfAbsentFails, &["deleting_an_absent_entry_does_nothing"]),
+    (
+        Fault::DeleteForgotten,
+        &[
+            "many_keys_survive_growth_and_deletion",
+            "delete_clears_a_whole_list",
+            "delete_removes_a_whole_map",
+            "one_key_has_thousands_of_namespaces",
+        ],
+    ),
+    (
+        Fault::DeleteTombstonesTheKey,
+        &["states_of_one_backend_are_independent", "namespaces_of_one_key_are_independent"],
+    ),
+    (Fault::StatesShareEntries, &["states_of_one_backend_are_independent"]),
+    (
+        Fault::LongKeysAreCut,
+        &[
+            "keys_past_the_limit_are_refused_and_change_nothing",
+            "user_keys_past_the_limit_are_refused",
+        ],
+    ),
+    (Fault::ListKindIsReadOnly, &["every_kind_but_map_takes_plain_values"]),
+    (
+        Fault::AppendReplaces,
+        &["appended_bytes_keep_their_order", "lists_of_ten_thousand_appends_grow_side_by_side"],
+    ),
+    (Fault::AppendPrepends, &["appended_bytes_keep_their_order"]),
+    (Fault::PutAppends, &["put_replaces_a_whole_list"]),
+    (Fault::MapPutKeepsTheFirstValue, &["a_map_value_stays_until_it_is_replaced_or_removed"]),
+    (
+        Fault::MapVisitDescends,
+        &["a_map_visit_ascends", "a_map_of_a_hundred_thousand_user_keys_works"],
+    ),
+    (Fault::MapVisitDecidesNothing, &["a_map_visitor_removes_and_replaces"]),
+    (Fault::BreakIgnored, &["breaking_ends_a_map_visit", "breaking_or_failing_ends_a_visit"]),
+    (Fault::BreakDropsItsDecision, &["breaking_ends_a_map_visit"]),
+    (
+        Fault::VisitorErrorSwallowed,
+        &["a_map_visitors_error_keeps_earlier_decisions", "breaking_or_failing_ends_a_visit"],
+    ),
+    (Fault::FailedDecisionApplied, &["a_map_visitors_error_keeps_earlier_decisions"]),
+    (Fault::EmptyMapStays, &["an_empty_map_is_no_entry"]),
+    (Fault::MapDeleteLeavesTheLast, &["delete_removes_a_whole_map"]),
+    (Fault::MapNamespaceIgnored, &["maps_are_independent"]),
+    (
+        Fault::NamespaceIgnored,
+        &["namespaces_of_one_key_are_independent", "one_key_has_thousands_of_namespaces"],
+    ),
+    (Fault::NamespaceJoinedToKey, &["the_border_of_key_and_namespace_matters"]),
+    (Fault::UserKeyJoinedToNamespace, &["the_border_of_namespace_and_user_key_matters"]),
+    (
+        Fault::VisitIgnoresRange,
+        &[
+            "a_visit_meets_the_entries_of_a_range_by_key_group",
+            "a_visit_is_confined_to_the_instances_groups",
+        ],
+    ),
+    (Fault::VisitIgnoresNamespace, &["a_visit_meets_one_namespace_if_asked"]),
+    (Fault::VisitByNamespaceMatchesPrefix, &["a_visit_meets_one_namespace_if_asked"]),
+    (Fault::VisitInReverse, &["a_visit_meets_the_entries_of_a_range_by_key_group"]),
+    (Fault::MapCountsUserKeys, &["a_map_is_one_entry"]),
+    (Fault::CountNeverFalls, &["the_entry_count_follows_every_write"]),
+    (Fault::GroupsRecomputed, &["the_engine_may_assign_key_groups_itself"]),
+    (Fault::BatchTailSkipped, &["batches_of_any_size_match_single_calls"]),
+    (Fault::RepeatedReadsSkipped, &["get_many_reads_repeated_entries_each_time"]),
+    (Fault::FirstWriteOfBatchWins, &["put_many_lets_the_last_write_of_an_entry_win"]),
+    (Fault::BatchSeesOldValues, &["update_many_shows_earlier_effects_of_the_batch"]),
+    (Fault::RemoveInBatchForgotten, &["update_many_keeps_replaces_and_removes"]),
+    (Fault::FailingUpdateRunsOn, &["a_failing_update_leaves_the_changed_prefix"]),
+    (Fault::FailingPutManyRunsOn, &["a_failing_put_many_has_applied_a_prefix"]),
+    (Fault::UnequalBatchesZipped, &["batches_of_unequal_lengths_are_refused"]),
+    (Fault::ForeignGroupsAccepted, &["foreign_key_groups_are_refused"]),
+    (Fault::ForeignGroupsReadAsAbsent, &["foreign_key_groups_are_refused"]),
+    (Fault::UnknownStatesAccepted, &["unknown_states_are_refused"]),
+    (Fault::WrongKindAccepted, &["operations_on_the_wrong_kind_are_refused"]),
+    (Fault::EmptyBatchUnchecked, &["empty_batches_are_checked_like_others"]),
+    (Fault::OwnsAllGroups, &["an_instance_owns_the_key_groups_it_was_opened_for"]),
+    (Fault::OpensPastMax, &["key_groups_past_the_max_parallelism_are_refused"]),
+    (Fault::RegisterFailsTheSecondTime, &["registering_a_state_again_finds_it"]),
+    (
+        Fault::RegisterIgnoresKindAndCodec,
+        &[
+            "registering_with_another_kind_or_codec_is_refused",
+            "a_restored_state_declared_otherwise_is_refused",
+            "a_snapshot_that_contradicts_declared_states_is_refused",
+        ],
+    ),
+    (
+        Fault::IncompatibleNamesNothing,
+        &[
+            "a_restored_state_declared_otherwise_is_refused",
+            "a_snapshot_that_contradicts_declared_states_is_refused",
+        ],
+    ),
+    (
+        Fault::SnapshotShowsLaterWrites,
+        &[
+            "a_snapshot_shows_its_instant_whatever_is_written_after",
+            "a_snapshot_keeps_what_is_deleted_after",
+            "a_snapshot_is_not_changed_in_place",
+            "dropping_a_snapshot_task_changes_nothing",
+            "a_snapshot_outlives_its_backend",
+        ],
+    ),
+    (Fault::SnapshotLosesOlderOnes, &["snapshots_under_way_are_independent"]),
+    (Fault::SnapshotDropBreaksOthers, &["dropping_a_snapshot_task_changes_nothing"]),
+    (Fault::SnapshotsNeverReleased, &["dropped_snapshots_release_their_resources"]),
+    (
+        Fault::SnapshotEntryTwice,
+        &[
+            "a_snapshot_has_each_entry_once_in_canonical_order",
+            "writes_do_not_wait_for_a_running_snapshot",
+            "a_snapshot_may_be_taken_while_another_runs",
+        ],
+    ),
+    (Fault::SnapshotByNamespaceFirst, &["canonical_order_is_by_state_key_namespace_and_user_key"]),
+    (Fault::SnapshotNotBegunIfEmpty, &["an_untouched_backend_has_an_empty_snapshot"]),
+    (Fault::SnapshotForgetsUndeclared, &["undeclared_states_survive_the_next_snapshot"]),
+    (
+        Fault::SnapshotDiesWithBackend,
+        &["a_snapshot_outlives_its_backend", "a_backend_may_be_dropped_while_its_snapshot_runs"],
+    ),
+    (Fault::SinkErrorSwallowed, &["a_sinks_error_ends_the_snapshot"]),
+    (
+        Fault::CancelIgnored,
+        &[
+            "a_snapshot_cancelled_before_it_runs_writes_nothing",
+            "a_running_snapshot_stops_soon_after_it_is_cancelled",
+        ],
+    ),
+    (
+        Fault::CancelCheckedAtTheEnd,
+        &[
+            "a_snapshot_cancelled_before_it_runs_writes_nothing",
+            "a_running_snapshot_stops_soon_after_it_is_cancelled",
+        ],
+    ),
+    (
+        Fault::RestoreLosesTheLast,
+        &[
+            "restore_at_equal_parallelism_gives_each_key_once",
+            "restore_at_larger_parallelism_gives_each_key_once",
+            "restore_at_smaller_parallelism_gives_each_key_once",
+            "restore_at_uneven_parallelism_gives_each_key_once",
+            "a_restored_backend_has_an_equal_snapshot",
+            "large_entries_survive_restore",
+        ],
+    ),
+    (
+        Fault::RestoreByIndex,
+        &["states_are_restored_by_name", "sources_with_different_state_orders_are_merged"],
+    ),
+    (Fault::RestoreAcceptsForeignGroups, &["restoring_foreign_key_groups_is_refused"]),
+    (
+        Fault::RestoreWithoutEntriesForgetsStates,
+        &["an_empty_snapshot_restores_to_an_empty_backend"],
+    ),
+    (Fault::RestoredListsAreFrozen, &["a_restored_backend_is_written_like_any_other"]),
+    (Fault::ChangesNeverSafe, &["changes_are_counted_since_the_last_completed_checkpoint"]),
+    (
+        Fault::AnyCompletionMakesAllSafe,
+        &[
+            "changes_after_a_snapshot_are_not_covered_by_its_completion",
+            "unknown_checkpoints_are_ignored",
+        ],
+    ),
+    (Fault::MemoryAlwaysZero, &["reported_memory_follows_what_is_stored"]),
+    (Fault::MemoryNeverFalls, &["reported_memory_follows_what_is_stored"]),
+];
+
+#[test]
+fn every_broken_backend_is_caught_by_its_behaviours() {
+    let mut missed = Vec::new();
+    for (fault, names) in CAUGHT_BY {
+        for name in *names {
+            let behaviour = BEHAVIOURS.iter().find(|b| b.name == *name);
+            let behaviour = behaviour.unwrap_or_else(|| panic!("no behaviour {name}"));
+            let subject = BackendUnderTest::new(BrokenFactory(*fault)).unwrap();
+            let outcome = catch_unwind(AssertUnwindSafe(|| (behaviour.check)(&subject)));
+            if matches!(outcome, Ok(Ok(()))) {
+                missed.push((*fault, *name));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:#?}");
+}
+
+#[test]
+fn every_behaviour_catches_some_broken_backend() {
+    let all: BTreeSet<&str> = BEHAVIOURS.iter().map(|behaviour| behaviour.name).collect();
+    let named = CAUGHT_BY.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let vacuous: Vec<_> = all.difference(&named).collect();
+    assert!(vacuous.is_empty(), "no broken backend for {vacuous:#?}");
+}
+
+#[test]
+fn every_public_behaviour_is_in_the_list() {
+    let sources = [
+        include_str!("../../src/conformance/backend/account.rs"),
+        include_str!("../../src/conformance/backend/batch.rs"),
+        include_str!("../../src/conformance/backend/cancel.rs"),
+        include_str!("../../src/conformance/backend/enumerate.rs"),
+        include_str!("../../src/conformance/backend/list.rs"),
+        include_str!("../../src/conformance/backend/map.rs"),
+        include_str!("../../src/conformance/backend/namespace.rs"),
+        include_str!("../../src/conformance/backend/refuse.rs"),
+        include_str!("../../src/conformance/backend/register.rs"),
+        include_str!("../../src/conformance/backend/restore.rs"),
+        include_str!("../../src/conformance/backend/snapshot.rs"),
+        include_str!("../../src/conformance/backend/value.rs"),
+    ];
+    let listed: BTreeSet<&str> = BEHAVIOURS.iter().map(|behaviour| behaviour.name).collect();
+    let defined: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|source| source.lines())
+        .filter_map(|line| line.strip_prefix("pub fn ")?.split_once('(').map(|(name, _)| name))
+        .collect();
+    assert_eq!(defined, listed);
+}
+
+#[test]
+fn random_operations_catch_broken_backends_and_shrink_to_a_few_lines() {
+    let faults = [
+        Fault::AppendReplaces,
+        Fault::DeleteTombstonesTheKey,
+        Fault::BatchSeesOldValues,
+        Fault::BreakDropsItsDecision,
+        Fault::MapDeleteLeavesTheLast,
+        Fault::NamespaceIgnored,
+        Fault::SnapshotShowsLaterWrites,
+        Fault::SnapshotDropBreaksOthers,
+        Fault::RestoreLosesTheLast,
+        Fault::VisitIgnoresRange,
+    ];
+    for fault in faults {
+        let factory = BrokenFactory(fault);
+        let failure = (0..20)
+            .find_map(|seed| ops::run_model_test(&factory, seed, 300).err())
+            .unwrap_or_else(|| panic!("{fault:?} not caught"));
+        let minimal = failure.minimal().unwrap();
+        let lines = minimal.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(lines <= 8, "{fault:?} shrunk to {lines} lines only: {failure}");
+        assert!(ops::replay_text(&factory, minimal).is_err(), "{fault:?}: {minimal}");
+    }
+}
