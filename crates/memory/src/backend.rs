@@ -1,0 +1,345 @@
+//! The backend: the contract of [`KeyedBackend`] over tables of segments.
+
+use millpond_state::{
+    BatchVisitor, CheckpointId, EditBuffer, EntryKey, EntrySource, EntryVisitor, ErrorKind,
+    KeyGroupRange, KeyedBackend, MapVisitor, MaxParallelism, Result, SnapshotRequest, SnapshotTask,
+    StateDescriptor, StateError, StateId, StateRegistry, check_user_key_len, check_value_len,
+};
+
+use crate::env::Env;
+use crate::epochs::Epochs;
+use crate::linear_table::Written;
+use crate::map_visit::{Visit, visit_map};
+use crate::options::MemoryOptions;
+use crate::probe::Probe;
+use crate::snapshot_task::{MemorySnapshot, SharedTable};
+use crate::table::{Table, table, table_mut};
+
+/// Keyed state in memory. Opened by a [`MemoryBackendFactory`](crate::MemoryBackendFactory) or, to
+/// call it without virtual dispatch, by [`MemoryBackend::create`].
+#[derive(Debug)]
+pub struct MemoryBackend {
+    key_groups: KeyGroupRange,
+    max_parallelism: MaxParallelism,
+    pub(crate) registry: StateRegistry,
+    /// By state id.
+    pub(crate) tables: Vec<Table>,
+    pub(crate) env: Env,
+    edit: EditBuffer,
+    epochs: Epochs,
+}
+
+impl MemoryBackend {
+    /// Creates an empty instance that owns `key_groups`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if the key groups are not below `max_parallelism`.
+    pub fn create(
+        key_groups: KeyGroupRange,
+        max_parallelism: MaxParallelism,
+        options: MemoryOptions,
+    ) -> Result<Self> {
+        if !max_parallelism.full_range().contains_range(key_groups) {
+            return Err(StateError::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "key groups {key_groups} are not below the max parallelism {max_parallelism}"
+                ),
+            ));
+        }
+        Ok(Self {
+            key_groups,
+            max_parallelism,
+            registry: StateRegistry::new(),
+            tables: Vec::new(),
+            env: Env::new(options.memory_bytes_max),
+            edit: EditBuffer::new(),
+            epochs: Epochs::default(),
+        })
+    }
+
+    /// Registers a state and gives it a table.
+    pub(crate) fn register_state(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
+        let id = self.registry.register(descriptor)?;
+        if id.index() == self.tables.len() {
+            self.tables.push(Table::new(descriptor, self.key_groups));
+            self.env.account(0, size_of::<Table>());
+        }
+        Ok(id)
+    }
+
+    /// Sets the value of an entry whose lengths are checked.
+    #[inline]
+    pub(crate) fn put_entry(
+        &mut self,
+        state: StateId,
+        at: &EntryKey<'_>,
+        value: &[u8],
+    ) -> Result<()> {
+        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        group.put(&Probe::new(at), value, &mut self.env)
+    }
+
+    /// Brings the value of an entry into one piece if it isn't.
+    fn coalesce(&mut self, state: StateId, at: &EntryKey<'_>) -> Result<()> {
+        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
+        if !table.may_scatter {
+            return Ok(());
+        }
+        let probe = Probe::new(at);
+        let scattered = table
+            .group(at.group())?
+            .and_then(|group| group.segment(&probe))
+            .is_some_and(|segment| segment.is_scattered(&probe));
+        if !scattered {
+            return Ok(());
+        }
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        group.write(&probe, &mut self.env, |segment, env| {
+            segment.coalesce(&probe, env).map(|()| Written::Changed)
+        })
+    }
+
+    /// Shares the segments of all tables, by key group, then state.
+    fn share_tables(&mut self) -> Vec<SharedTable> {
+        let mut shared = Vec::new();
+        for (index, group) in self.key_groups.iter().enumerate() {
+            for (state, table) in self.tables.iter_mut().enumerate() {
+                let is_map = table.is_map();
+                let Some(table) = table.nth_mut(index) else { continue };
+                if table.len() == 0 {
+                    continue;
+                }
+                let segments = table.share(&mut self.env);
+                let (state, detached) = (state as u16, self.env.detached.clone());
+                shared.push(SharedTable { group, state, is_map, segments, detached });
+            }
+        }
+        shared
+    }
+}
+
+impl KeyedBackend for MemoryBackend {
+    fn key_groups(&self) -> KeyGroupRange {
+        self.key_groups
+    }
+
+    fn max_parallelism(&self) -> MaxParallelism {
+        self.max_parallelism
+    }
+
+    fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
+        self.register_state(descriptor)
+    }
+
+    fn states(&self) -> &[StateDescriptor] {
+        self.registry.descriptors()
+    }
+
+    #[inline]
+    fn get<'a>(&'a mut self, state: StateId, at: EntryKey<'_>) -> Result<Option<&'a [u8]>> {
+        if table(&self.tables, &self.registry, state, false)?.may_scatter {
+            self.coalesce(state, &at)?;
+        }
+        let table = table(&self.tables, &self.registry, state, false)?;
+        let Some(group) = table.group(at.group())? else { return Ok(None) };
+        let probe = Probe::new(&at);
+        let Some(segment) = group.segment(&probe) else { return Ok(None) };
+        Ok(segment.find(&probe).map(|found| segment.value_bytes(&found.layout)))
+    }
+
+    #[inline]
+    fn put(&mut self, state: StateId, at: EntryKey<'_>, value: &[u8]) -> Result<()> {
+        at.check_lengths()?;
+        check_value_len(value.len())?;
+        self.put_entry(state, &at, value)
+    }
+
+    fn delete(&mut self, state: StateId, at: EntryKey<'_>) -> Result<()> {
+        let is_map = self.tables.get(state.index()).is_some_and(Table::is_map);
+        let table = table_mut(&mut self.tables, &self.registry, state, is_map)?;
+        let probe = Probe::new(&at);
+        if table.group(at.group())?.is_none_or(|group| group.find(&probe).is_none()) {
+            return Ok(());
+        }
+        table.group_mut(at.group(), &mut self.env)?.remove(&probe, &mut self.env)
+    }
+
+    fn append(&mut self, state: StateId, at: EntryKey<'_>, bytes: &[u8]) -> Result<()> {
+        at.check_lengths()?;
+        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
+        let probe = Probe::new(&at);
+        table.may_scatter = true;
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        group.write(&probe, &mut self.env, |segment, env| {
+            segment.append(&probe, bytes, env).map(Written::added_if)
+        })
+    }
+
+    fn get_many<'a>(
+        &'a mut self,
+        state: StateId,
+        entries: &[EntryKey<'_>],
+        out: &mut [Option<&'a [u8]>],
+    ) -> Result<()> {
+        check_lengths_equal(entries.len(), out.len())?;
+        if table(&self.tables, &self.registry, state, false)?.may_scatter {
+            for at in entries {
+                self.coalesce(state, at)?;
+            }
+        }
+        let table = table(&self.tables, &self.registry, state, false)?;
+        crate::batch::get_many(table, entries, out)
+    }
+
+    fn put_many(
+        &mut self,
+        state: StateId,
+        entries: &[EntryKey<'_>],
+        values: &[&[u8]],
+    ) -> Result<()> {
+        check_lengths_equal(entries.len(), values.len())?;
+        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
+        crate::batch::put_many(table, entries, values, &mut self.env)
+    }
+
+    fn update_many(
+        &mut self,
+        state: StateId,
+        entries: &[EntryKey<'_>],
+        change: &mut BatchVisitor<'_>,
+    ) -> Result<()> {
+        let scatters = table(&self.tables, &self.registry, state, false)?.may_scatter;
+        if scatters {
+            for at in entries {
+                self.coalesce(state, at)?;
+            }
+        }
+        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
+        crate::batch::update_many(table, entries, change, &mut self.edit, &mut self.env)
+    }
+
+    fn map_get<'a>(
+        &'a mut self,
+        state: StateId,
+        at: EntryKey<'_>,
+        user_key: &[u8],
+    ) -> Result<Option<&'a [u8]>> {
+        let table = table(&self.tables, &self.registry, state, true)?;
+        let Some(group) = table.group(at.group())? else { return Ok(None) };
+        let probe = Probe::new(&at);
+        Ok(group.segment(&probe).and_then(|segment| segment.map_get(&probe, user_key)))
+    }
+
+    fn map_put(
+        &mut self,
+        state: StateId,
+        at: EntryKey<'_>,
+        user_key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
+        at.check_lengths()?;
+        check_user_key_len(user_key.len())?;
+        check_value_len(value.len())?;
+        let table = table_mut(&mut self.tables, &self.registry, state, true)?;
+        let probe = Probe::new(&at);
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        group.write(&probe, &mut self.env, |segment, env| {
+            segment.map_put(&probe, user_key, value, env).map(Written::added_if)
+        })
+    }
+
+    fn map_remove(&mut self, state: StateId, at: EntryKey<'_>, user_key: &[u8]) -> Result<()> {
+        if self.map_get(state, at, user_key)?.is_none() {
+            return Ok(());
+        }
+        let table = table_mut(&mut self.tables, &self.registry, state, true)?;
+        let probe = Probe::new(&at);
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        group.write(&probe, &mut self.env, |segment, env| {
+            segment.map_remove(&probe, user_key, env).map(Written::removed_if)
+        })
+    }
+
+    fn map_visit(
+        &mut self,
+        state: StateId,
+        at: EntryKey<'_>,
+        visit: &mut MapVisitor<'_>,
+    ) -> Result<()> {
+        let table = table_mut(&mut self.tables, &self.registry, state, true)?;
+        if table.group(at.group())?.is_none() {
+            return Ok(());
+        }
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        let mut visit = Visit { buffer: &mut self.edit, visitor: visit };
+        visit_map(group, &Probe::new(&at), &mut visit, &mut self.env)
+    }
+
+    fn visit_entries(
+        &mut self,
+        state: StateId,
+        groups: KeyGroupRange,
+        namespace: Option<&[u8]>,
+        visit: &mut EntryVisitor<'_>,
+    ) -> Result<()> {
+        self.registry.get(state)?;
+        let tables = self.tables.get(state.index()).into_iter().flat_map(Table::groups);
+        for (group, table) in tables.filter(|(group, _)| groups.contains(*group)) {
+            for segment in table.segments() {
+                for layout in segment.entries() {
+                    let found = layout.namespace(&segment.arena);
+                    if namespace.is_some_and(|wanted| wanted != found) {
+                        continue;
+                    }
+                    if visit(group, layout.key(&segment.arena), found)?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn entry_count(&mut self, state: StateId) -> Result<u64> {
+        self.registry.get(state)?;
+        let tables = self.tables.get(state.index()).into_iter().flat_map(Table::groups);
+        Ok(tables.map(|(_, table)| table.len()).sum())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.env.memory_bytes()
+    }
+
+    fn snapshot(&mut self, request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>> {
+        let tables = self.share_tables();
+        let confirmed = self.epochs.confirmed();
+        self.epochs.ended(request.checkpoint, self.env.epoch);
+        self.env.epoch = self.env.epoch.saturating_add(1);
+        let states = self.registry.descriptors().to_vec();
+        Ok(Box::new(MemorySnapshot { states, tables, confirmed }))
+    }
+
+    fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
+        self.epochs.completed(checkpoint);
+    }
+
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        self.epochs.aborted(checkpoint);
+    }
+
+    fn restore(&mut self, source: &mut dyn EntrySource) -> Result<u64> {
+        crate::restore::restore(self, source)
+    }
+}
+
+fn check_lengths_equal(entries: usize, others: usize) -> Result<()> {
+    if entries == others {
+        return Ok(());
+    }
+    Err(StateError::new(
+        ErrorKind::InvalidArgument,
+        format!("a batch of {entries} entries was passed with {others} values or places"),
+    ))
+}

@@ -1,0 +1,236 @@
+//! The entries of one state in one key group: linear hashing over segments.
+//!
+//! With `n` segments, and `2^l` the largest power of two up to `n`, hash bits `0..=l` choose a
+//! segment; a number that there isn't yet counts without its highest bit. The table grows by one
+//! segment at a time: segment `n - 2^l` is split in two by bit `l`. So there is no directory that
+//! doubles and no rehash of the whole table: the pause of one insert is one split.
+//!
+//! # Invariants
+//! - `mask + 1` is the least power of two not below the number of segments.
+//! - `entries` and `live_bytes` are sums over the segments.
+
+use std::sync::Arc;
+
+use millpond_state::Result;
+
+use crate::env::Env;
+use crate::probe::Probe;
+use crate::segment::{Found, Payload, Segment};
+use crate::slot::Slot;
+
+/// Entries of a segment, on average, above which the table is split further.
+const SEGMENT_ENTRIES: u64 = 800;
+
+/// Arena bytes of a segment, on average, above which the table is split further.
+const SEGMENT_BYTES: u64 = 48 * 1_024;
+
+/// Segments that a table can have: one bit of the hash each.
+const SEGMENTS_MAX: usize = 1 << 20;
+
+/// A table; without entries it holds no memory.
+#[derive(Debug, Default)]
+pub(crate) struct LinearTable {
+    slots: Vec<Slot>,
+    mask: usize,
+    entries: u64,
+    live_bytes: u64,
+}
+
+impl LinearTable {
+    /// How many entries there are.
+    pub(crate) const fn len(&self) -> u64 {
+        self.entries
+    }
+
+    /// The number of the segment that a hash belongs to.
+    #[inline]
+    pub(crate) fn slot_index(&self, hash: u64) -> usize {
+        let index = hash as usize & self.mask;
+        if index < self.slots.len() { index } else { index & (self.mask >> 1) }
+    }
+
+    /// The segment that holds what is looked for, if it is there.
+    #[inline]
+    pub(crate) fn segment(&self, probe: &Probe<'_>) -> Option<&Segment> {
+        self.slots.get(self.slot_index(probe.hash)).map(Slot::segment)
+    }
+
+    /// Finds an entry.
+    pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<Found> {
+        self.segment(probe)?.find(probe)
+    }
+
+    /// The value of an entry that may start at `hint`.
+    #[inline]
+    pub(crate) fn get_at(&self, probe: &Probe<'_>, hint: usize) -> Option<&[u8]> {
+        let segment = self.segment(probe)?;
+        let layout = match segment.entry_if(hint, probe) {
+            Some(layout) => layout,
+            None => segment.find(probe)?.layout,
+        };
+        Some(segment.value_bytes(&layout))
+    }
+
+    /// Sets the value of an entry that may start at `hint`.
+    #[inline]
+    pub(crate) fn put_at(
+        &mut self,
+        probe: &Probe<'_>,
+        hint: usize,
+        value: &[u8],
+        env: &mut Env,
+    ) -> Result<()> {
+        let index = self.slot_index(probe.hash);
+        if let Some(slot) = self.slots.get_mut(index) {
+            let segment = slot.segment_mut(env)?;
+            if let Some(layout) = segment.entry_if(hint, probe)
+                && segment.overwrite_in_place(&layout, value, env.epoch)
+            {
+                return Ok(());
+            }
+        }
+        self.put(probe, value, env)
+    }
+
+    /// Sets the value of an entry.
+    #[inline]
+    pub(crate) fn put(&mut self, probe: &Probe<'_>, value: &[u8], env: &mut Env) -> Result<()> {
+        let index = self.slot_index(probe.hash);
+        let mut found = None;
+        if let Some(slot) = self.slots.get_mut(index) {
+            let segment = slot.segment_mut(env)?;
+            found = segment.find(probe);
+            if let Some(found) = &found
+                && segment.overwrite_in_place(&found.layout, value, env.epoch)
+            {
+                return Ok(());
+            }
+        }
+        self.put_slow(probe, found, value, env)
+    }
+
+    #[cold]
+    fn put_slow(
+        &mut self,
+        probe: &Probe<'_>,
+        found: Option<Found>,
+        value: &[u8],
+        env: &mut Env,
+    ) -> Result<()> {
+        self.write(probe, env, |segment, env| match &found {
+            Some(found) => segment.overwrite(found, probe, value, env).map(|()| Written::Changed),
+            None => segment.insert(probe, Payload::of(value), env).map(|()| Written::Added),
+        })
+    }
+
+    /// Deletes an entry, if there is one.
+    pub(crate) fn remove(&mut self, probe: &Probe<'_>, env: &mut Env) -> Result<()> {
+        let Some(found) = self.find(probe) else { return Ok(()) };
+        self.write(probe, env, |segment, env| {
+            segment.remove(&found, env);
+            Ok(Written::Removed)
+        })
+    }
+
+    /// All segments.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.slots.iter().map(Slot::segment)
+    }
+
+    /// Shares all segments with a snapshot.
+    pub(crate) fn share(&mut self, env: &mut Env) -> Vec<Arc<Segment>> {
+        let mut shared = Vec::with_capacity(self.slots.len());
+        shared.extend(self.slots.iter_mut().filter_map(|slot| slot.share(env)));
+        shared
+    }
+
+    /// Changes the segment that an entry belongs to, whether the entry exists or not. `change` says
+    /// whether it added an entry.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        probe: &Probe<'_>,
+        env: &mut Env,
+        change: impl FnOnce(&mut Segment, &mut Env) -> Result<Written>,
+    ) -> Result<()> {
+        let index = self.slot_index(probe.hash);
+        if self.slots.is_empty() {
+            self.add_slot(Slot::default(), env);
+        }
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
+        let segment = slot.segment_mut(env)?;
+        let before = segment.live_bytes();
+        let written = change(segment, env);
+        let after = segment.live_bytes();
+        if before != after {
+            self.live_bytes = self.live_bytes + after as u64 - before as u64;
+        }
+        match written? {
+            Written::Changed => {}
+            Written::Removed => self.entries -= 1,
+            Written::Added => self.entries += 1,
+        }
+        if before < after {
+            self.split_if_full(env);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn split_if_full(&mut self, env: &mut Env) {
+        let segments = self.slots.len() as u64;
+        if self.entries > segments * SEGMENT_ENTRIES || self.live_bytes > segments * SEGMENT_BYTES {
+            self.split_next(env);
+        }
+    }
+
+    /// Splits one segment, the next in turn.
+    #[cold]
+    fn split_next(&mut self, env: &mut Env) {
+        let count = self.slots.len();
+        if count >= SEGMENTS_MAX || self.entries <= count as u64 {
+            return;
+        }
+        let bit = 1usize << count.ilog2();
+        let Some(slot) = self.slots.get_mut(count - bit) else { return };
+        let (low, high) = slot.segment().split(bit as u64, env);
+        slot.replace(low, env);
+        env.account(0, high.memory_bytes());
+        self.add_slot(Slot::new(high), env);
+    }
+
+    fn add_slot(&mut self, slot: Slot, env: &mut Env) {
+        let before = self.slots.capacity();
+        if self.slots.len() == before {
+            self.slots.reserve_exact((before / 8).max(1));
+        }
+        self.slots.push(slot);
+        env.account(before * size_of::<Slot>(), self.slots.capacity() * size_of::<Slot>());
+        self.mask = self.slots.len().next_power_of_two() - 1;
+    }
+}
+
+/// What a change of a segment did to the number of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Nothing.
+    Changed,
+    /// One more.
+    Added,
+    /// One less.
+    Removed,
+}
+
+impl Written {
+    /// What adding an entry, or changing one that exists, did.
+    #[inline]
+    pub(crate) const fn added_if(new: bool) -> Self {
+        if new { Self::Added } else { Self::Changed }
+    }
+
+    /// What removing an entry, or changing one, did.
+    #[inline]
+    pub(crate) const fn removed_if(gone: bool) -> Self {
+        if gone { Self::Removed } else { Self::Changed }
+    }
+}
