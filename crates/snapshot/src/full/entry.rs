@@ -1,0 +1,299 @@
+//! Entries within a block.
+//!
+//! ```text
+//! entry = flags:u8 [state:varint] [key] [namespace] [user_key] value
+//! key, namespace, user_key, value = length:varint, bytes
+//!
+//! flags  0x01  state is that of the entry before, and left out
+//!        0x02  key likewise
+//!        0x04  namespace likewise
+//!        0x08  the user key is empty, and left out
+//! ```
+//!
+//! A flag is set whenever it can be. The first entry of a block has nothing before it, so a block
+//! can be read by itself. Parts are never split, so an entry is handed out without copying.
+
+use core::cmp::Ordering;
+
+use millpond_state::{
+    KEY_BYTES_MAX, KeyGroup, MAX_PARALLELISM_LIMIT, STATES_MAX, SnapshotEntry, StateDescriptor,
+    StateKind, VALUE_BYTES_MAX,
+};
+
+use crate::bytes::{ByteReader, VARINT_BYTES_MAX, put_bytes, put_varint};
+use crate::error::{Result, SnapshotError};
+
+const SAME_STATE: u8 = 0x01;
+const SAME_KEY: u8 = 0x02;
+const SAME_NAMESPACE: u8 = 0x04;
+const NO_USER_KEY: u8 = 0x08;
+const KNOWN_FLAGS: u8 = SAME_STATE | SAME_KEY | SAME_NAMESPACE | NO_USER_KEY;
+
+/// What every entry must keep to, before write and after read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EntryRules {
+    /// For each state whether it is a map state.
+    maps: Vec<bool>,
+}
+
+impl EntryRules {
+    pub(crate) fn new(states: &[StateDescriptor]) -> Self {
+        Self { maps: states.iter().map(|state| state.kind() == StateKind::Map).collect() }
+    }
+
+    /// For a file whose schema is lost: any state may be a map.
+    pub(crate) fn unknown() -> Self {
+        Self { maps: vec![true; STATES_MAX] }
+    }
+
+    pub(crate) fn state_count(&self) -> usize {
+        self.maps.len()
+    }
+
+    /// Checks the state, and that only map states have user keys.
+    #[inline]
+    fn check_state(&self, state: u64, user_key_bytes: usize) -> Result<(), String> {
+        match usize::try_from(state).ok().and_then(|state| self.maps.get(state)) {
+            Some(true) => Ok(()),
+            Some(false) if user_key_bytes == 0 => Ok(()),
+            Some(false) => Err(format!("an entry of state {state}, no map, has a user key")),
+            None => Err(format!("no state {state}: there are {}", self.maps.len())),
+        }
+    }
+
+    /// Checks an entry that is to be written.
+    pub(crate) fn check(&self, entry: &SnapshotEntry<'_>) -> Result<()> {
+        self.check_state(u64::from(entry.state), entry.user_key.len())
+            .map_err(SnapshotError::invalid)?;
+        let longest_key = entry.key.len().max(entry.namespace.len()).max(entry.user_key.len());
+        if longest_key > KEY_BYTES_MAX || entry.value.len() > VALUE_BYTES_MAX {
+            return Err(SnapshotError::invalid(format!(
+                "a key of {longest_key} and value of {} bytes pass the limits of {KEY_BYTES_MAX} \
+                 and {VALUE_BYTES_MAX}",
+                entry.value.len()
+            )));
+        }
+        if u32::from(entry.group.get()) >= MAX_PARALLELISM_LIMIT {
+            return Err(SnapshotError::invalid(format!(
+                "key group {} is not below {MAX_PARALLELISM_LIMIT}",
+                entry.group
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The most bytes that `entry` can take in a block.
+pub(super) fn encoded_bytes_max(entry: &SnapshotEntry<'_>) -> usize {
+    let parts = entry.key.len() + entry.namespace.len() + entry.user_key.len() + entry.value.len();
+    parts + 1 + 5 * VARINT_BYTES_MAX
+}
+
+/// Appends `entry`; `previous` is the entry before it in the same block.
+pub(super) fn encode_into(entry: &SnapshotEntry<'_>, previous: Option<&Last>, out: &mut Vec<u8>) {
+    let mut flags = 0;
+    if let Some(previous) = previous {
+        if previous.state == entry.state {
+            flags |= SAME_STATE;
+        }
+        if previous.key == entry.key {
+            flags |= SAME_KEY;
+        }
+        if previous.namespace == entry.namespace {
+            flags |= SAME_NAMESPACE;
+        }
+    }
+    if entry.user_key.is_empty() {
+        flags |= NO_USER_KEY;
+    }
+    out.push(flags);
+    if flags & SAME_STATE == 0 {
+        put_varint(out, u64::from(entry.state));
+    }
+    if flags & SAME_KEY == 0 {
+        put_bytes(out, entry.key);
+    }
+    if flags & SAME_NAMESPACE == 0 {
+        put_bytes(out, entry.namespace);
+    }
+    if flags & NO_USER_KEY == 0 {
+        put_bytes(out, entry.user_key);
+    }
+    put_bytes(out, entry.value);
+}
+
+/// A copy of an entry's address, to compare the next one with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Last {
+    pub(super) group: Option<KeyGroup>,
+    pub(super) state: u16,
+    key: Vec<u8>,
+    namespace: Vec<u8>,
+    user_key: Vec<u8>,
+}
+
+impl Last {
+    pub(crate) fn set(&mut self, entry: &SnapshotEntry<'_>) {
+        self.group = Some(entry.group);
+        self.state = entry.state;
+        for (slot, part) in [
+            (&mut self.key, entry.key),
+            (&mut self.namespace, entry.namespace),
+            (&mut self.user_key, entry.user_key),
+        ] {
+            slot.clear();
+            slot.extend_from_slice(part);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.group = None;
+    }
+
+    /// Whether `entry` comes after this one in canonical order.
+    pub(crate) fn is_before(&self, entry: &SnapshotEntry<'_>) -> bool {
+        let Some(group) = self.group else { return true };
+        let order = group
+            .cmp(&entry.group)
+            .then_with(|| self.state.cmp(&entry.state))
+            .then_with(|| self.key.as_slice().cmp(entry.key))
+            .then_with(|| self.namespace.as_slice().cmp(entry.namespace))
+            .then_with(|| self.user_key.as_slice().cmp(entry.user_key));
+        order == Ordering::Less
+    }
+}
+
+/// A part of a block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    #[inline]
+    fn of(self, block: &[u8]) -> &[u8] {
+        block.get(self.start..self.end).unwrap_or_default()
+    }
+
+    #[inline]
+    fn read(reader: &mut ByteReader<'_>, max: usize, what: &str) -> Result<Self> {
+        let len = reader.bytes(max, what)?.len();
+        let end = reader.position();
+        Ok(Self { start: end - len, end })
+    }
+}
+
+/// Walks over the entries of one decoded block.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EntryCursor {
+    position: usize,
+    remaining: u32,
+    first: bool,
+    state: u16,
+    key: Span,
+    namespace: Span,
+    user_key: Span,
+    value: Span,
+}
+
+impl EntryCursor {
+    /// Before the first of `count` entries.
+    pub(crate) fn new(count: u32) -> Self {
+        Self { remaining: count, first: true, ..Self::default() }
+    }
+
+    /// Moves to the next entry of `block`; false at the end. Checks that it comes after the one
+    /// before it in this block; across blocks the caller does.
+    #[inline]
+    pub(crate) fn advance(&mut self, block: &[u8], rules: &EntryRules) -> Result<bool> {
+        if self.remaining == 0 {
+            ByteReader::at(block, self.position).expect_end()?;
+            return Ok(false);
+        }
+        let mut reader = ByteReader::at(block, self.position);
+        match self.decode(&mut reader, block, rules) {
+            Ok(()) => {
+                self.position = reader.position();
+                self.remaining -= 1;
+                self.first = false;
+                Ok(true)
+            }
+            Err(error) => Err(SnapshotError::new(
+                error.kind(),
+                format!("entry at byte {} of its block: {}", self.position, error.message()),
+            )),
+        }
+    }
+
+    #[inline]
+    fn decode(
+        &mut self,
+        reader: &mut ByteReader<'_>,
+        block: &[u8],
+        rules: &EntryRules,
+    ) -> Result<()> {
+        let flags = reader.u8()?;
+        let repeats = flags & (SAME_STATE | SAME_KEY | SAME_NAMESPACE) != 0;
+        if flags & !KNOWN_FLAGS != 0 || (self.first && repeats) {
+            return Err(SnapshotError::corrupt(format!("flags {flags:#04x} are not possible")));
+        }
+        let before = self.clone();
+        if flags & SAME_STATE == 0 {
+            self.state = reader.varint_to(u64::from(u16::MAX), "state")? as u16;
+        }
+        if flags & SAME_KEY == 0 {
+            self.key = Span::read(reader, KEY_BYTES_MAX, "length of a key")?;
+        }
+        if flags & SAME_NAMESPACE == 0 {
+            self.namespace = Span::read(reader, KEY_BYTES_MAX, "length of a namespace")?;
+        }
+        self.user_key = if flags & NO_USER_KEY == 0 {
+            Span::read(reader, KEY_BYTES_MAX, "length of a user key")?
+        } else {
+            Span::default()
+        };
+        self.value = Span::read(reader, VALUE_BYTES_MAX, "length of a value")?;
+        rules
+            .check_state(u64::from(self.state), self.user_key.of(block).len())
+            .map_err(SnapshotError::corrupt)?;
+        if !self.first && !before.is_before(self, flags, block) {
+            return Err(SnapshotError::corrupt("not after the entry before it"));
+        }
+        Ok(())
+    }
+
+    /// Whether `next` comes later; parts that `flags` call equal are not compared.
+    #[inline]
+    fn is_before(&self, next: &Self, flags: u8, block: &[u8]) -> bool {
+        if flags & SAME_STATE == 0 && self.state != next.state {
+            return self.state < next.state;
+        }
+        if flags & SAME_KEY == 0 {
+            match self.key.of(block).cmp(next.key.of(block)) {
+                Ordering::Equal => {}
+                order => return order == Ordering::Less,
+            }
+        }
+        if flags & SAME_NAMESPACE == 0 {
+            match self.namespace.of(block).cmp(next.namespace.of(block)) {
+                Ordering::Equal => {}
+                order => return order == Ordering::Less,
+            }
+        }
+        self.user_key.of(block) < next.user_key.of(block)
+    }
+
+    /// The entry that [`Self::advance`] moved to.
+    #[inline]
+    pub(crate) fn entry<'b>(&self, block: &'b [u8], group: KeyGroup) -> SnapshotEntry<'b> {
+        SnapshotEntry {
+            group,
+            state: self.state,
+            key: self.key.of(block),
+            namespace: self.namespace.of(block),
+            user_key: self.user_key.of(block),
+            value: self.value.of(block),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The invariants of metadata, checked before it is encoded and after it is decoded.
+
+use std::collections::BTreeSet;
+
+use millpond_state::{KeyGroupRange, MaxParallelism};
+
+use crate::metadata::{
+    CheckpointMetadata, FullHandle, KeyedStateHandle, NAME_BYTES_MAX, SubtaskMetadata,
+    VERTICES_MAX, VertexMetadata,
+};
+
+/// What is wrong, in words.
+type Checked = Result<(), String>;
+
+pub(super) fn check(metadata: &CheckpointMetadata) -> Checked {
+    check_name("job name", &metadata.job_name)?;
+    check_name("job kind", &metadata.job_kind)?;
+    check_name("state backend", &metadata.state_backend)?;
+    if metadata.vertices.len() > VERTICES_MAX {
+        return Err(format!("more vertices than the limit {VERTICES_MAX}"));
+    }
+    check_unique("vertex", metadata.vertices.iter().map(|vertex| vertex.name.as_str()))?;
+    for vertex in &metadata.vertices {
+        check_vertex(vertex).map_err(|what| format!("vertex {:?}: {what}", vertex.name))?;
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str) -> Checked {
+    if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(format!(
+            "{what} must have at most {NAME_BYTES_MAX} bytes and no control characters"
+        ));
+    }
+    Ok(())
+}
+
+fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Checked {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(format!("{what} {name:?} is there twice"));
+        }
+    }
+    Ok(())
+}
+
+fn check_vertex(vertex: &VertexMetadata) -> Checked {
+    let max = vertex.max_parallelism;
+    if vertex.name.is_empty() {
+        return Err("a vertex must have a name".into());
+    }
+    check_name("vertex name", &vertex.name)?;
+    if vertex.parallelism == 0 || vertex.parallelism > max.get() {
+        return Err(format!("parallelism {} is not 1 to {max}", vertex.parallelism));
+    }
+    check_unique("state", vertex.states.iter().map(|state| state.name()))?;
+    let states: BTreeSet<&str> = vertex.states.iter().map(|state| state.name()).collect();
+    let mut next_index = 0;
+    for subtask in &vertex.subtasks {
+        let index = subtask.index.get();
+        let placed = |what: String| format!("subtask {index}: {what}");
+        if index < next_index || index >= vertex.parallelism {
+            return Err(placed("is not in order below the parallelism".into()));
+        }
+        next_index = index + 1;
+        check_subtask(subtask, max, &states).map_err(placed)?;
+    }
+    Ok(())
+}
+
+fn check_subtask(
+    subtask: &SubtaskMetadata,
+    max: MaxParallelism,
+    states: &BTreeSet<&str>,
+) -> Checked {
+    if let Some(range) = subtask.key_groups {
+        check_range(range, max)?;
+    } else if !subtask.keyed_state.is_empty() {
+        return Err("has keyed state and no key groups".into());
+    }
+    for handle in &subtask.keyed_state {
+        match handle {
+            KeyedStateHandle::Full(full) => check_full(full, max, states)
+                .map_err(|what| format!("file {}: {what}", full.file.name()))?,
+        }
+    }
+    check_unique("operator state", subtask.operator_state.iter().map(|state| state.name.as_str()))?;
+    for state in &subtask.operator_state {
+        if state.name.is_empty() {
+            return Err("an operator state must have a name".into());
+        }
+        check_name("name of an operator state", &state.name)?;
+    }
+    Ok(())
+}
+
+fn check_range(range: KeyGroupRange, max: MaxParallelism) -> Checked {
+    if max.full_range().contains_range(range) {
+        return Ok(());
+    }
+    Err(format!("key groups {range} are not below the max parallelism {max}"))
+}
+
+fn check_full(full: &FullHandle, max: MaxParallelism, states: &BTreeSet<&str>) -> Checked {
+    check_range(full.key_groups, max)?;
+    check_unique("state", full.states.iter().map(|state| state.state.as_str()))?;
+    if let Some(unknown) = full.states.iter().find(|state| !states.contains(state.state.as_str())) {
+        return Err(format!("the vertex has no schema of state {:?}", unknown.state));
+    }
+    let ascending =
+        full.sizes.iter().zip(full.sizes.iter().skip(1)).all(|(a, b)| a.group < b.group);
+    let inside = full.sizes.iter().all(|size| full.key_groups.contains(size.group));
+    if !ascending || !inside {
+        return Err("sizes of key groups are not in order or outside its range".into());
+    }
+    let sum =
+        |mut values: Box<dyn Iterator<Item = u64> + '_>| values.try_fold(0u64, u64::checked_add);
+    let by_state = sum(Box::new(full.states.iter().map(|state| state.entries)));
+    let by_group = sum(Box::new(full.sizes.iter().map(|size| size.entries)));
+    if by_state != Some(full.entries) || by_group != Some(full.entries) {
+        return Err("numbers of entries contradict each other".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Integration tests of the formats.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests report by panicking"
+)]
+
+mod bit_flips;
+mod full;
+mod golden;
+mod golden_input;
+mod metadata;
+mod random;
+mod seal;
+mod support;
