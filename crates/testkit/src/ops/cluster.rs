@@ -27,13 +27,16 @@ struct Instance {
     states: [StateId; 3],
 }
 
+/// What each instance contributed to a snapshot, with the key groups it owned.
+type Parts<T> = Vec<(KeyGroupRange, T)>;
+
 /// Instances that tile all key groups, with snapshots under way and finished ones.
 pub(super) struct Cluster<'f> {
     factory: &'f dyn BackendFactory,
     max: MaxParallelism,
     instances: Vec<Instance>,
-    pending: BTreeMap<u64, Vec<(KeyGroupRange, Box<dyn SnapshotTask>)>>,
-    finished: BTreeMap<u64, Vec<(KeyGroupRange, CollectedSnapshot)>>,
+    pending: BTreeMap<u64, Parts<Box<dyn SnapshotTask>>>,
+    finished: BTreeMap<u64, Parts<CollectedSnapshot>>,
 }
 
 impl<'f> Cluster<'f> {
@@ -126,7 +129,7 @@ impl<'f> Cluster<'f> {
             }
             Op::Count(state) => {
                 for instance in &mut self.instances {
-                    let count = instance.backend.entry_count(id_of(&instance.states, *state)?)?;
+                    let count = instance.backend.entry_count(id_of(&instance.states, *state))?;
                     write(out, format_args!("{count} "));
                 }
                 Ok(())
@@ -203,7 +206,7 @@ impl<'f> Cluster<'f> {
         let owner = |i: &&mut Instance| i.backend.key_groups().contains(at.group());
         match self.instances.iter_mut().find(owner) {
             Some(instance) => {
-                let id = id_of(&instance.states, state)?;
+                let id = id_of(&instance.states, state);
                 run(&mut *instance.backend, id, at)
             }
             None => Err(StateError::new(ErrorKind::InvalidArgument, "no instance owns the key")),
@@ -229,7 +232,7 @@ impl<'f> Cluster<'f> {
                     items.push(*item);
                 }
             }
-            let id = id_of(&instance.states, state)?;
+            let id = id_of(&instance.states, state);
             run(&mut *instance.backend, id, &entries, &items)?;
         }
         Ok(())
@@ -244,7 +247,7 @@ impl<'f> Cluster<'f> {
     ) -> Result<()> {
         let mut seen = Vec::new();
         for instance in &mut self.instances {
-            let id = id_of(&instance.states, state)?;
+            let id = id_of(&instance.states, state);
             instance.backend.visit_entries(
                 id,
                 groups,
@@ -379,13 +382,13 @@ fn decide(edit: &mut millpond_state::Edit<'_>, action: Action) -> Result<()> {
     Ok(())
 }
 
-fn id_of(states: &[StateId; 3], state: StateChoice) -> Result<StateId> {
+fn id_of(states: &[StateId; 3], state: StateChoice) -> StateId {
     let [value, list, map] = *states;
-    Ok(match state {
+    match state {
         StateChoice::Value => value,
         StateChoice::List => list,
         StateChoice::Map => map,
-    })
+    }
 }
 
 fn describe(name: &str, kind: StateKind) -> Result<StateDescriptor> {

@@ -1,4 +1,11 @@
 //! The suite on the model, and proofs that it catches broken backends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "that is how tests report"
+)]
 
 mod broken;
 mod model;

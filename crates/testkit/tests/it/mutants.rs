@@ -197,6 +197,30 @@ const CAUGHT_BY: &[(Fault, &[&str])] = &[
     ),
     (Fault::MemoryAlwaysZero, &["reported_memory_follows_what_is_stored"]),
     (Fault::MemoryNeverFalls, &["reported_memory_follows_what_is_stored"]),
+    (Fault::AppendReplaces, &["a_typed_list_keeps_its_order"]),
+    (
+        Fault::DeleteForgotten,
+        &[
+            "a_typed_value_is_read_as_it_was_put",
+            "reducing_state_folds_each_added_value",
+            "aggregating_state_folds_into_its_accumulator",
+        ],
+    ),
+    (
+        Fault::RemoveInBatchForgotten,
+        &["updating_a_value_to_nothing_deletes_it", "applying_to_all_keys_may_change_the_state"],
+    ),
+    (
+        Fault::BatchSeesOldValues,
+        &["reducing_state_folds_each_added_value", "aggregating_state_folds_into_its_accumulator"],
+    ),
+    (Fault::MapVisitDescends, &["a_typed_map_is_walked_in_the_order_of_its_keys"]),
+    (Fault::EmptyMapValueReadsAsAbsent, &["a_map_to_nothing_is_a_set"]),
+    (Fault::NamespaceIgnored, &["typed_namespaces_are_enumerated"]),
+    (Fault::AbsentReadsAsEmpty, &["a_typed_value_is_read_as_it_was_put"]),
+    (Fault::RestoreLosesTheLast, &["typed_states_survive_restore"]),
+    (Fault::RegisterIgnoresKindAndCodec, &["restored_states_refuse_other_types"]),
+    (Fault::CountNeverZero, &["an_element_without_bytes_is_refused"]),
 ];
 
 #[test]
@@ -238,6 +262,7 @@ fn every_public_behaviour_is_in_the_list() {
         include_str!("../../src/conformance/backend/register.rs"),
         include_str!("../../src/conformance/backend/restore.rs"),
         include_str!("../../src/conformance/backend/snapshot.rs"),
+        include_str!("../../src/conformance/backend/typed.rs"),
         include_str!("../../src/conformance/backend/value.rs"),
     ];
     let listed: BTreeSet<&str> = BEHAVIOURS.iter().map(|behaviour| behaviour.name).collect();

@@ -195,7 +195,7 @@ pub fn a_map_of_a_hundred_thousand_user_keys_works(subject: &BackendUnderTest) -
     backend.map_visit(state, at, &mut |user_key, edit| {
         out_of_order += u32::from(user_key != next.to_be_bytes());
         next += 1;
-        if next % 2 == 0 {
+        if next.is_multiple_of(2) {
             edit.remove();
         }
         Ok(ControlFlow::Continue(()))

@@ -7,6 +7,10 @@
 //! # Failures
 //! A behaviour returns a [`Violation`](crate::Violation) that names the place of the check. Panics
 //! are the backend's own.
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "a behaviour fails if the backend does not show it; the module says so once"
+)]
 
 mod account;
 mod batch;
@@ -21,6 +25,7 @@ mod register;
 mod restore;
 mod snapshot;
 mod subject;
+mod typed;
 mod value;
 
 pub use account::*;
@@ -35,6 +40,7 @@ pub use register::*;
 pub use restore::*;
 pub use snapshot::*;
 pub use subject::{BackendUnderTest, Capabilities};
+pub use typed::*;
 pub use value::*;
 
 use crate::violation::Verdict;
@@ -188,6 +194,18 @@ macro_rules! __backend_behaviours {
             changes_after_a_snapshot_are_not_covered_by_its_completion
             unknown_checkpoints_are_ignored
             reported_memory_follows_what_is_stored
+            a_typed_value_is_read_as_it_was_put
+            updating_a_value_to_nothing_deletes_it
+            a_typed_list_keeps_its_order
+            an_element_without_bytes_is_refused
+            reducing_state_folds_each_added_value
+            aggregating_state_folds_into_its_accumulator
+            a_typed_map_is_walked_in_the_order_of_its_keys
+            a_map_to_nothing_is_a_set
+            typed_namespaces_are_enumerated
+            applying_to_all_keys_may_change_the_state
+            typed_states_survive_restore
+            restored_states_refuse_other_types
         }
     };
 }

@@ -85,7 +85,7 @@ pub fn an_empty_snapshot_restores_to_an_empty_backend(subject: &BackendUnderTest
     backend.register(&value)?;
     let untouched = take_snapshot(&mut *backend)?;
     let mut backend = restored(subject, &untouched)?;
-    ensure_eq!(backend.states(), [value.clone()], "states");
+    ensure_eq!(backend.states(), core::slice::from_ref(&value), "states");
     let state = backend.register(&value)?;
     ensure_eq!(backend.entry_count(state)?, 0, "entries");
     backend.put(state, subject.at(b"k"), b"v")?;
