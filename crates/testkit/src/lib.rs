@@ -1,4 +1,5 @@
-//! Conformance suites, models and fault doubles for Millpond state backends.
+//! Conformance suites, models and fault doubles for Millpond state backends and
+//! stores.
 //!
 //! Whoever writes a backend runs the whole suite on it with one line in a test file:
 //!
@@ -8,6 +9,8 @@
 //! ```
 //!
 //! - [`conformance::backend`]: one public function for each behaviour of the byte-level contract
+//! - [`conformance::storage`]: the same for the contract of stores
+//! - [`double`]: stores that fail or lie on purpose
 //! - [`model`]: an ordered map as a backend; the oracle of random tests
 //! - [`ops`]: random operations that print, parse, replay and shrink
 //! - [`entries`]: sinks and sources of snapshot entries in memory
@@ -17,6 +20,7 @@
 //! never panic; they report a [`Violation`] that names the place of the check.
 
 pub mod conformance;
+pub mod double;
 pub mod entries;
 pub mod model;
 pub mod ops;

@@ -46,6 +46,13 @@ impl From<StateError> for Violation {
     }
 }
 
+impl From<millpond_storage::StorageError> for Violation {
+    #[track_caller]
+    fn from(error: millpond_storage::StorageError) -> Self {
+        Self::new(format!("unexpected error: {error}"))
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (checked at {})", self.message, self.location)

@@ -2,3 +2,4 @@
 //! behaviour, named as a sentence, plus one macro for each contract that makes tests of all.
 
 pub mod backend;
+pub mod storage;

@@ -8,5 +8,6 @@
 )]
 
 mod broken;
+mod double;
 mod model;
 mod mutants;
