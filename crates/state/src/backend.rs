@@ -234,11 +234,7 @@ impl BackendContext {
         key_groups: KeyGroupRange,
         max_parallelism: MaxParallelism,
     ) -> Self {
-        Self {
-            operator: operator.into(),
-            key_groups,
-            max_parallelism,
-        }
+        Self { operator: operator.into(), key_groups, max_parallelism }
     }
 }
 

@@ -30,11 +30,7 @@ impl Scratch {
     #[inline]
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            inline: [0; Self::INLINE_BYTES],
-            len: 0,
-            spill: Vec::new(),
-        }
+        Self { inline: [0; Self::INLINE_BYTES], len: 0, spill: Vec::new() }
     }
 
     /// The bytes written so far.
@@ -52,11 +48,7 @@ impl Scratch {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        if self.spill.is_empty() {
-            self.len
-        } else {
-            self.spill.len()
-        }
+        if self.spill.is_empty() { self.len } else { self.spill.len() }
     }
 
     /// Whether nothing was written.

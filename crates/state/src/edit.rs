@@ -27,10 +27,7 @@ impl EditBuffer {
     /// An empty buffer that keeps.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            bytes: Scratch::new(),
-            decision: Decision::Keep,
-        }
+        Self { bytes: Scratch::new(), decision: Decision::Keep }
     }
 
     /// Starts an edit of `current`.
@@ -38,10 +35,7 @@ impl EditBuffer {
     pub fn begin<'a>(&'a mut self, current: Option<&'a [u8]>) -> Edit<'a> {
         self.bytes.clear();
         self.decision = Decision::Keep;
-        Edit {
-            current,
-            buffer: self,
-        }
+        Edit { current, buffer: self }
     }
 
     /// What the finished edit decided.

@@ -35,12 +35,7 @@ impl<'a> EntryKey<'a> {
     #[inline]
     #[must_use]
     pub fn from_hash(key: &'a [u8], hash: u64, max_parallelism: MaxParallelism) -> Self {
-        Self {
-            key,
-            namespace: &[],
-            hash,
-            group: max_parallelism.group_of_hash(hash),
-        }
+        Self { key, namespace: &[], hash, group: max_parallelism.group_of_hash(hash) }
     }
 
     /// Addresses `key` in a key group that the engine assigned in its own way. All accesses and all
@@ -48,23 +43,13 @@ impl<'a> EntryKey<'a> {
     #[inline]
     #[must_use]
     pub fn in_group(key: &'a [u8], group: KeyGroup) -> Self {
-        Self {
-            key,
-            namespace: &[],
-            hash: key_hash(key),
-            group,
-        }
+        Self { key, namespace: &[], hash: key_hash(key), group }
     }
 
     /// Puts together what a [`KeyContext`](crate::KeyContext) knows.
     #[inline]
     pub(crate) const fn with_parts(key: &'a [u8], hash: u64, group: KeyGroup) -> Self {
-        Self {
-            key,
-            namespace: &[],
-            hash,
-            group,
-        }
+        Self { key, namespace: &[], hash, group }
     }
 
     /// The same key in `namespace`.
@@ -74,12 +59,7 @@ impl<'a> EntryKey<'a> {
     where
         'a: 'b,
     {
-        EntryKey {
-            key: self.key,
-            namespace,
-            hash: self.hash,
-            group: self.group,
-        }
+        EntryKey { key: self.key, namespace, hash: self.hash, group: self.group }
     }
 
     /// The encoded key.
@@ -117,10 +97,7 @@ impl<'a> EntryKey<'a> {
     #[inline]
     pub fn check_lengths(&self) -> Result<()> {
         if self.key.len() > KEY_BYTES_MAX || self.namespace.len() > KEY_BYTES_MAX {
-            return Err(too_long(
-                "key or namespace",
-                self.key.len().max(self.namespace.len()),
-            ));
+            return Err(too_long("key or namespace", self.key.len().max(self.namespace.len())));
         }
         Ok(())
     }
@@ -132,11 +109,7 @@ impl<'a> EntryKey<'a> {
 /// [`ErrorKind::InvalidArgument`] if it is longer than [`VALUE_BYTES_MAX`].
 #[inline]
 pub fn check_value_len(len: usize) -> Result<()> {
-    if len > VALUE_BYTES_MAX {
-        Err(too_long("value", len))
-    } else {
-        Ok(())
-    }
+    if len > VALUE_BYTES_MAX { Err(too_long("value", len)) } else { Ok(()) }
 }
 
 /// Checks the length of a map user key; backends call it before they write.
@@ -145,20 +118,12 @@ pub fn check_value_len(len: usize) -> Result<()> {
 /// [`ErrorKind::InvalidArgument`] if it is longer than [`KEY_BYTES_MAX`].
 #[inline]
 pub fn check_user_key_len(len: usize) -> Result<()> {
-    if len > KEY_BYTES_MAX {
-        Err(too_long("map user key", len))
-    } else {
-        Ok(())
-    }
+    if len > KEY_BYTES_MAX { Err(too_long("map user key", len)) } else { Ok(()) }
 }
 
 #[cold]
 fn too_long(what: &str, len: usize) -> StateError {
-    let max = if what == "value" {
-        VALUE_BYTES_MAX
-    } else {
-        KEY_BYTES_MAX
-    };
+    let max = if what == "value" { VALUE_BYTES_MAX } else { KEY_BYTES_MAX };
     StateError::new(
         ErrorKind::InvalidArgument,
         format!("{what} of {len} bytes is longer than the limit of {max} bytes"),

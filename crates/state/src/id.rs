@@ -82,10 +82,7 @@ impl SubtaskId {
     /// Names subtask `index` of `vertex`.
     #[must_use]
     pub fn new(vertex: impl Into<String>, index: u32) -> Self {
-        Self {
-            vertex: vertex.into(),
-            index: SubtaskIndex::new(index),
-        }
+        Self { vertex: vertex.into(), index: SubtaskIndex::new(index) }
     }
 }
 

@@ -134,19 +134,13 @@ impl MaxParallelism {
         let (max, i, p) = (u64::from(self.0), u64::from(index), u64::from(parallelism));
         let first = (i * max).div_ceil(p);
         let last = ((i + 1) * max - 1) / p;
-        Ok(KeyGroupRange {
-            first: first as u16,
-            last: last as u16,
-        })
+        Ok(KeyGroupRange { first: first as u16, last: last as u16 })
     }
 
     /// All key groups.
     #[must_use]
     pub const fn full_range(self) -> KeyGroupRange {
-        KeyGroupRange {
-            first: 0,
-            last: (self.0 - 1) as u16,
-        }
+        KeyGroupRange { first: 0, last: (self.0 - 1) as u16 }
     }
 }
 
@@ -175,10 +169,7 @@ impl KeyGroupRange {
                 format!("key-group range {first}..={last} is empty"),
             ));
         }
-        Ok(Self {
-            first: first.0,
-            last: last.0,
-        })
+        Ok(Self { first: first.0, last: last.0 })
     }
 
     /// The first key group.
@@ -270,11 +261,7 @@ mod tests {
             .collect();
         assert_eq!(
             groups,
-            [
-                (0x2d06_8005_38d3_94c2, 22),
-                (groups[1].0, groups[1].1),
-                (groups[2].0, groups[2].1),
-            ]
+            [(0x2d06_8005_38d3_94c2, 22), (groups[1].0, groups[1].1), (groups[2].0, groups[2].1),]
         );
     }
 

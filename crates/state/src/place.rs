@@ -39,12 +39,7 @@ impl<K: HasCodec> KeyContext<K> {
         DefaultCodec::<K>::default().encode_into(key, &mut bytes)?;
         let hash = key_hash(bytes.as_slice());
         let group = max_parallelism.group_of_hash(hash);
-        Ok(Self {
-            bytes,
-            hash,
-            group,
-            key: PhantomData,
-        })
+        Ok(Self { bytes, hash, group, key: PhantomData })
     }
 
     /// The key group.
@@ -70,10 +65,7 @@ impl<K: HasCodec> KeyContext<K> {
     #[must_use]
     pub fn at(&self) -> At<'_, K, ()> {
         let key = EntryKey::with_parts(self.bytes.as_slice(), self.hash, self.group);
-        At {
-            entry: key,
-            types: PhantomData,
-        }
+        At { entry: key, types: PhantomData }
     }
 
     /// The address of this key in a namespace.
@@ -81,10 +73,7 @@ impl<K: HasCodec> KeyContext<K> {
     #[must_use]
     pub fn within<'a, N>(&'a self, namespace: &'a NamespaceContext<N>) -> At<'a, K, N> {
         let key = EntryKey::with_parts(self.bytes.as_slice(), self.hash, self.group);
-        At {
-            entry: key.in_namespace(namespace.bytes.as_slice()),
-            types: PhantomData,
-        }
+        At { entry: key.in_namespace(namespace.bytes.as_slice()), types: PhantomData }
     }
 }
 
@@ -104,10 +93,7 @@ impl<N: HasCodec> NamespaceContext<N> {
     pub fn new(namespace: &N) -> Result<Self> {
         let mut bytes = Scratch::new();
         DefaultCodec::<N>::default().encode_into(namespace, &mut bytes)?;
-        Ok(Self {
-            bytes,
-            namespace: PhantomData,
-        })
+        Ok(Self { bytes, namespace: PhantomData })
     }
 
     /// The encoded namespace.
@@ -138,10 +124,7 @@ impl<'a, K, N> At<'a, K, N> {
     #[inline]
     #[must_use]
     pub const fn from_entry(entry: EntryKey<'a>) -> Self {
-        Self {
-            entry,
-            types: PhantomData,
-        }
+        Self { entry, types: PhantomData }
     }
 
     /// The byte-level address.

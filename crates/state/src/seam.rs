@@ -22,14 +22,9 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic time starts at 0 now.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the OS clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the OS clock")]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
@@ -40,16 +35,11 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the OS clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the OS clock")]
     fn wall_ms(&self) -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-            })
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn monotonic(&self) -> Duration {
@@ -73,10 +63,7 @@ impl ManualClock {
 
     /// Moves time forward by `by`.
     pub fn advance(&self, by: Duration) {
-        let mut now = self
-            .now
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *now = now.saturating_add(by);
     }
 }
@@ -87,9 +74,6 @@ impl Clock for ManualClock {
     }
 
     fn monotonic(&self) -> Duration {
-        *self
-            .now
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

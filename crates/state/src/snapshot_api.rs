@@ -127,10 +127,7 @@ impl CancelFlag {
     /// [`ErrorKind::Cancelled`].
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
-            return Err(StateError::new(
-                ErrorKind::Cancelled,
-                "the snapshot was cancelled",
-            ));
+            return Err(StateError::new(ErrorKind::Cancelled, "the snapshot was cancelled"));
         }
         Ok(())
     }

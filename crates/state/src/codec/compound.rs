@@ -8,9 +8,8 @@ use crate::error::Result;
 /// version is past 1, plus 1, so that a change of any part changes it.
 fn joined(open: &str, parts: &[CodecIdentity]) -> CodecIdentity {
     let names: Vec<&str> = parts.iter().map(CodecIdentity::name).collect();
-    let version = parts.iter().fold(1u32, |sum, part| {
-        sum.saturating_add(part.version().saturating_sub(1))
-    });
+    let version =
+        parts.iter().fold(1u32, |sum, part| sum.saturating_add(part.version().saturating_sub(1)));
     CodecIdentity::new(format!("{open}<{}>", names.join(",")), version)
 }
 

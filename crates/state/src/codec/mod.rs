@@ -64,10 +64,7 @@ impl CodecIdentity {
     /// type's path. Names without a colon are taken for [shapes](Shape).
     #[must_use]
     pub fn new(name: impl Into<String>, version: u32) -> Self {
-        Self {
-            name: name.into(),
-            version,
-        }
+        Self { name: name.into(), version }
     }
 
     /// The identity for "no bytes at all", the void namespace.
@@ -120,11 +117,7 @@ pub trait Codec<T>: Clone + Default + Send + Sync + 'static {
     #[inline]
     fn decode_all(&self, mut bytes: &[u8]) -> Result<T> {
         let value = self.decode_from(&mut bytes)?;
-        if bytes.is_empty() {
-            Ok(value)
-        } else {
-            Err(left_over(&self.identity(), bytes.len()))
-        }
+        if bytes.is_empty() { Ok(value) } else { Err(left_over(&self.identity(), bytes.len())) }
     }
 }
 
@@ -147,10 +140,7 @@ fn left_over(codec: &CodecIdentity, bytes: usize) -> StateError {
 
 #[cold]
 pub(crate) fn malformed(what: &str) -> StateError {
-    StateError::new(
-        ErrorKind::Corrupt,
-        format!("bytes are not an encoding of {what}"),
-    )
+    StateError::new(ErrorKind::Corrupt, format!("bytes are not an encoding of {what}"))
 }
 
 /// Splits `count` bytes off the front of `input`.

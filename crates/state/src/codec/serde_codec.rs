@@ -69,11 +69,8 @@ impl<T: PostcardType> Codec<T> for Postcard<T> {
     fn decode_from(&self, input: &mut &[u8]) -> Result<T> {
         let body = decode_slice(input, T::NAME)?;
         postcard::from_bytes(body).map_err(|error| {
-            StateError::new(
-                ErrorKind::Corrupt,
-                format!("value of codec {}", self.identity()),
-            )
-            .with_source(error)
+            StateError::new(ErrorKind::Corrupt, format!("value of codec {}", self.identity()))
+                .with_source(error)
         })
     }
 }

@@ -107,10 +107,7 @@ impl Shape {
                 }
             }
             Self::Tuple(parts) => DynValue::Tuple(
-                parts
-                    .iter()
-                    .map(|part| part.decode_from(input))
-                    .collect::<Result<_>>()?,
+                parts.iter().map(|part| part.decode_from(input)).collect::<Result<_>>()?,
             ),
             Self::Record(fields) => DynValue::Record(
                 fields
@@ -127,11 +124,7 @@ impl Shape {
     /// [`ErrorKind::Corrupt`] if the bytes do not have this shape or some are left over.
     pub fn decode_all(&self, mut bytes: &[u8]) -> Result<DynValue> {
         let value = self.decode_from(&mut bytes)?;
-        if bytes.is_empty() {
-            Ok(value)
-        } else {
-            Err(malformed("its shape: bytes are left over"))
-        }
+        if bytes.is_empty() { Ok(value) } else { Err(malformed("its shape: bytes are left over")) }
     }
 }
 
@@ -156,9 +149,7 @@ fn decode_signed(bits: u8, input: &mut &[u8]) -> Result<i128> {
 }
 
 fn word<'a>(input: &mut &'a str) -> &'a str {
-    let end = input
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(input.len());
+    let end = input.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(input.len());
     let (word, rest) = input.split_at(end);
     *input = rest;
     word
@@ -228,12 +219,9 @@ impl fmt::Display for DynValue {
             Self::String(value) => f.write_str(value),
             Self::Bytes(value) => value.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
             Self::Tuple(parts) => write_parts(f, parts.iter().map(|part| (None, part))),
-            Self::Record(fields) => write_parts(
-                f,
-                fields
-                    .iter()
-                    .map(|(name, part)| (Some(name.as_str()), part)),
-            ),
+            Self::Record(fields) => {
+                write_parts(f, fields.iter().map(|(name, part)| (Some(name.as_str()), part)))
+            }
         }
     }
 }

@@ -19,17 +19,11 @@ fn round_trip<T: HasCodec + PartialEq + core::fmt::Debug>(value: T) {
     let codec = T::Codec::default();
     assert_eq!(codec.decode_all(&bytes).unwrap(), value);
     for cut in 0..bytes.len() {
-        assert!(
-            codec.decode_all(&bytes[..cut]).is_err(),
-            "{value:?} cut to {cut}"
-        );
+        assert!(codec.decode_all(&bytes[..cut]).is_err(), "{value:?} cut to {cut}");
     }
     let mut longer = bytes.clone();
     longer.push(0);
-    assert_eq!(
-        codec.decode_all(&longer).unwrap_err().kind(),
-        ErrorKind::Corrupt
-    );
+    assert_eq!(codec.decode_all(&longer).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]
@@ -45,41 +39,17 @@ fn every_ready_codec_round_trips_and_refuses_cut_and_long_input() {
     round_trip(Some(7u32));
     round_trip(None::<u32>);
     round_trip((1u8, String::from("a"), -2i32));
-    round_trip(Totals {
-        flights: 3,
-        delay: -4,
-        tail: Some("N1".into()),
-    });
+    round_trip(Totals { flights: 3, delay: -4, tail: Some("N1".into()) });
 }
 
 #[test]
 fn byte_order_of_numbers_is_their_numeric_order() {
     let ints = [i64::MIN, -70_000, -1, 0, 1, 255, 256, i64::MAX];
-    assert!(
-        ints.windows(2)
-            .all(|pair| encode(&pair[0]) < encode(&pair[1]))
-    );
-    let floats = [
-        f64::NEG_INFINITY,
-        -1.0,
-        -1e-300,
-        -0.0,
-        0.0,
-        1e-300,
-        2.5,
-        f64::INFINITY,
-    ];
-    assert!(
-        floats
-            .windows(2)
-            .all(|pair| encode(&pair[0]) < encode(&pair[1]))
-    );
+    assert!(ints.windows(2).all(|pair| encode(&pair[0]) < encode(&pair[1])));
+    let floats = [f64::NEG_INFINITY, -1.0, -1e-300, -0.0, 0.0, 1e-300, 2.5, f64::INFINITY];
+    assert!(floats.windows(2).all(|pair| encode(&pair[0]) < encode(&pair[1])));
     let pairs = [(1u32, -5i8), (1, 3), (2, -128)];
-    assert!(
-        pairs
-            .windows(2)
-            .all(|pair| encode(&pair[0]) < encode(&pair[1]))
-    );
+    assert!(pairs.windows(2).all(|pair| encode(&pair[0]) < encode(&pair[1])));
 }
 
 #[test]
@@ -108,35 +78,18 @@ fn varints_have_one_encoding_each() {
 
 #[test]
 fn shapes_parse_from_the_identity_and_decode_without_the_type() {
-    let totals = Totals {
-        flights: 3,
-        delay: -4,
-        tail: Some("N1".into()),
-    };
+    let totals = Totals { flights: 3, delay: -4, tail: Some("N1".into()) };
     let identity = DefaultCodec::<Totals>::default().identity();
-    assert_eq!(
-        identity.name(),
-        "record<flights:u64,delay:i64,tail:option<string>>"
-    );
-    let value = Shape::parse(identity.name())
-        .unwrap()
-        .decode_all(&encode(&totals))
-        .unwrap();
+    assert_eq!(identity.name(), "record<flights:u64,delay:i64,tail:option<string>>");
+    let value = Shape::parse(identity.name()).unwrap().decode_all(&encode(&totals)).unwrap();
     assert_eq!(value.to_string(), "(flights=3, delay=-4, tail=N1)");
 }
 
 #[test]
 fn names_that_are_no_shapes_are_refused() {
-    for name in [
-        "",
-        "u65",
-        "tuple<",
-        "tuple<u8",
-        "option<u8,u8>",
-        "u8>",
-        "postcard:x",
-        "record<u8>",
-    ] {
+    for name in
+        ["", "u65", "tuple<", "tuple<u8", "option<u8,u8>", "u8>", "postcard:x", "record<u8>"]
+    {
         assert!(Shape::parse(name).is_err(), "{name}");
     }
     let deep = "option<".repeat(100_000);
@@ -164,13 +117,7 @@ mod postcard_types {
 
     #[test]
     fn serde_types_round_trip_also_when_larger_than_the_inline_buffer() {
-        round_trip(Order {
-            id: 7,
-            lines: vec![],
-        });
-        round_trip(Order {
-            id: 7,
-            lines: vec!["x".repeat(40); 5],
-        });
+        round_trip(Order { id: 7, lines: vec![] });
+        round_trip(Order { id: 7, lines: vec!["x".repeat(40); 5] });
     }
 }

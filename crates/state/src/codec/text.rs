@@ -47,9 +47,7 @@ impl Codec<String> for StringCodec {
     #[inline]
     fn decode_from(&self, input: &mut &[u8]) -> Result<String> {
         let bytes = decode_slice(input, "string")?;
-        core::str::from_utf8(bytes)
-            .map(str::to_owned)
-            .map_err(|_| malformed("string"))
+        core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| malformed("string"))
     }
 }
 

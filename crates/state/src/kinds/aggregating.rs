@@ -8,6 +8,8 @@ use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
 use crate::edit::Edit;
 use crate::entry::EntryKey;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::id::StateId;
 use crate::place::At;
@@ -59,12 +61,7 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
     ) -> Result<Self> {
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::Aggregating, None, codec.identity())?;
-        Ok(Self {
-            id: backend.register(&descriptor)?,
-            codec,
-            aggregate,
-            types: PhantomData,
-        })
+        Ok(Self { id: backend.register(&descriptor)?, codec, aggregate, types: PhantomData })
     }
 
     /// The state's id in its backend.
@@ -83,9 +80,7 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         at: At<'_, K, N>,
     ) -> Result<Option<A::Output>> {
         let bytes = backend.get(self.id, at.entry())?;
-        bytes
-            .map(|bytes| Ok(self.aggregate.result(&self.codec.decode_all(bytes)?)))
-            .transpose()
+        bytes.map(|bytes| Ok(self.aggregate.result(&self.codec.decode_all(bytes)?))).transpose()
     }
 
     /// Adds a value.
@@ -101,22 +96,23 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         update_one(backend, self.id, at.entry(), |edit| self.fold(edit, input))
     }
 
-    /// Adds many values: what `input(i)` refers to at `entries[i]`, in order. The backend overlaps
-    /// their cache misses: use batches of 16 to 64.
+    /// Adds many values: `inputs[i]` at `entries[i]`, in order. The backend overlaps their cache
+    /// misses: use batches of 16 to 64.
     ///
     /// # Errors
-    /// As [`Self::add`].
-    pub fn add_many<'i, B: KeyedBackend + ?Sized>(
+    /// As [`Self::add`]; [`ErrorKind::InvalidArgument`] if the slices differ in length.
+    pub fn add_many<B: KeyedBackend + ?Sized>(
         &self,
         backend: &mut B,
         entries: &[EntryKey<'_>],
-        mut input: impl FnMut(usize) -> &'i A::Input,
-    ) -> Result<()>
-    where
-        A::Input: 'i,
-    {
-        backend.update_many(self.id, entries, &mut |index, edit| {
-            self.fold(edit, input(index))
+        inputs: &[&A::Input],
+    ) -> Result<()> {
+        if entries.len() != inputs.len() {
+            return Err(super::lengths_differ(entries.len(), inputs.len()));
+        }
+        backend.update_many(self.id, entries, &mut |index, edit| match inputs.get(index) {
+            Some(input) => self.fold(edit, input),
+            None => Ok(()),
         })
     }
 

@@ -28,11 +28,7 @@ impl<K: HasCodec, T, N: HasCodec, C: Codec<T>> ListState<K, T, N, C> {
     pub fn register<B: KeyedBackend + ?Sized>(backend: &mut B, name: &str) -> Result<Self> {
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::List, None, codec.identity())?;
-        Ok(Self {
-            id: backend.register(&descriptor)?,
-            codec,
-            types: PhantomData,
-        })
+        Ok(Self { id: backend.register(&descriptor)?, codec, types: PhantomData })
     }
 
     /// The state's id in its backend.

@@ -32,12 +32,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         let user_key = Some(user_key_codec.identity());
         let descriptor = describe::<K, N>(name, StateKind::Map, user_key, codec.identity())?;
         let id = backend.register(&descriptor)?;
-        Ok(Self {
-            id,
-            user_key_codec,
-            codec,
-            types: PhantomData,
-        })
+        Ok(Self { id, user_key_codec, codec, types: PhantomData })
     }
 
     /// The state's id in its backend.
@@ -75,9 +70,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         user_key: &UK,
     ) -> Result<bool> {
         let user_key = self.encode_user_key(user_key)?;
-        Ok(backend
-            .map_get(self.id, at.entry(), user_key.as_slice())?
-            .is_some())
+        Ok(backend.map_get(self.id, at.entry(), user_key.as_slice())?.is_some())
     }
 
     /// Sets the value of `user_key`.
@@ -112,9 +105,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         UK: 't,
         V: 't,
     {
-        entries
-            .into_iter()
-            .try_for_each(|(user_key, value)| self.put(backend, at, user_key, value))
+        entries.into_iter().try_for_each(|(user_key, value)| self.put(backend, at, user_key, value))
     }
 
     /// Removes `user_key`, if it is there.
@@ -175,9 +166,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         at: At<'_, K, N>,
     ) -> Result<Vec<(UK, V)>> {
         let mut entries = Vec::new();
-        self.for_each(backend, at, |user_key, value| {
-            entries.push((user_key, value))
-        })?;
+        self.for_each(backend, at, |user_key, value| entries.push((user_key, value)))?;
         Ok(entries)
     }
 

@@ -29,7 +29,7 @@ use crate::codec::{Codec, CodecIdentity, DefaultCodec, HasCodec};
 use crate::descriptor::{StateCodecs, StateDescriptor, StateKind};
 use crate::edit::Edit;
 use crate::entry::EntryKey;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StateError};
 use crate::id::StateId;
 
 /// Carries a handle's type parameters.
@@ -71,7 +71,13 @@ fn replace<T, C: Codec<T>>(edit: &mut Edit<'_>, codec: &C, value: &T) -> Result<
 /// Decodes the edit's current value, if there is one.
 #[inline]
 fn current<T, C: Codec<T>>(edit: &Edit<'_>, codec: &C) -> Result<Option<T>> {
-    edit.current()
-        .map(|bytes| codec.decode_all(bytes))
-        .transpose()
+    edit.current().map(|bytes| codec.decode_all(bytes)).transpose()
+}
+
+#[cold]
+fn lengths_differ(entries: usize, values: usize) -> StateError {
+    StateError::new(
+        ErrorKind::InvalidArgument,
+        format!("a batch has {entries} entries but {values} values"),
+    )
 }

@@ -37,12 +37,7 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::Reducing, None, codec.identity())?;
         let id = backend.register(&descriptor)?;
-        Ok(Self {
-            id,
-            codec,
-            reduce: Box::new(reduce),
-            types: PhantomData,
-        })
+        Ok(Self { id, codec, reduce: Box::new(reduce), types: PhantomData })
     }
 
     /// The state's id in its backend.
@@ -60,10 +55,7 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<Option<T>> {
-        backend
-            .get(self.id, at.entry())?
-            .map(|bytes| self.codec.decode_all(bytes))
-            .transpose()
+        backend.get(self.id, at.entry())?.map(|bytes| self.codec.decode_all(bytes)).transpose()
     }
 
     /// Adds a value.
@@ -94,9 +86,7 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         entries: &[EntryKey<'_>],
         mut value: impl FnMut(usize) -> T,
     ) -> Result<()> {
-        backend.update_many(self.id, entries, &mut |index, edit| {
-            self.fold(edit, value(index))
-        })
+        backend.update_many(self.id, entries, &mut |index, edit| self.fold(edit, value(index)))
     }
 
     /// Forgets all that was added.
@@ -123,8 +113,6 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
 
 impl<K, T, N, C> fmt::Debug for ReducingState<K, T, N, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReducingState")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("ReducingState").field("id", &self.id).finish_non_exhaustive()
     }
 }

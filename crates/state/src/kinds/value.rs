@@ -28,11 +28,7 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
     pub fn register<B: KeyedBackend + ?Sized>(backend: &mut B, name: &str) -> Result<Self> {
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::Value, None, codec.identity())?;
-        Ok(Self {
-            id: backend.register(&descriptor)?,
-            codec,
-            types: PhantomData,
-        })
+        Ok(Self { id: backend.register(&descriptor)?, codec, types: PhantomData })
     }
 
     /// The state's id in its backend.
@@ -51,10 +47,7 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<Option<V>> {
-        backend
-            .get(self.id, at.entry())?
-            .map(|bytes| self.codec.decode_all(bytes))
-            .transpose()
+        backend.get(self.id, at.entry())?.map(|bytes| self.codec.decode_all(bytes)).transpose()
     }
 
     /// The value, or what `default` makes where there is none; the default is not stored.
@@ -111,13 +104,11 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         at: At<'_, K, N>,
         mut change: impl FnMut(Option<V>) -> Option<V>,
     ) -> Result<()> {
-        update_one(backend, self.id, at.entry(), |edit| {
-            match change(current(edit, &self.codec)?) {
-                Some(value) => replace(edit, &self.codec, &value),
-                None => {
-                    edit.remove();
-                    Ok(())
-                }
+        update_one(backend, self.id, at.entry(), |edit| match change(current(edit, &self.codec)?) {
+            Some(value) => replace(edit, &self.codec, &value),
+            None => {
+                edit.remove();
+                Ok(())
             }
         })
     }

@@ -1,0 +1,163 @@
+//! One checkpoint's folder: what is in it, and whether it is whole.
+
+use std::sync::Arc;
+
+use millpond_snapshot::metadata::{FileHandle, KeyedStateHandle};
+use millpond_snapshot::{
+    CheckpointMetadata, Damage, FullReader, Report, verify_full, verify_metadata,
+};
+use millpond_storage::{Store, StoreExt, StorePath};
+
+use super::adapter::ObjectSource;
+use super::{name, storage};
+use crate::error::{CheckpointError, ErrorKind, Result};
+
+/// The folder of one checkpoint or savepoint. May have been moved: names in it are relative.
+#[derive(Clone, Debug)]
+pub struct CheckpointFolder {
+    store: Arc<dyn Store>,
+    /// `None`: the store's root is the folder.
+    path: Option<StorePath>,
+}
+
+impl CheckpointFolder {
+    /// The folder `path` of `store`; `None` for the store's root itself.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, path: Option<StorePath>) -> Self {
+        Self { store, path }
+    }
+
+    /// Where it is, for messages.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let root = self.store.url().trim_end_matches('/');
+        self.path.as_ref().map_or_else(|| root.to_owned(), |path| format!("{root}/{path}"))
+    }
+
+    pub(super) fn store_path(&self) -> Option<&StorePath> {
+        self.path.as_ref()
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The store path of a file in the folder.
+    pub(super) fn path(&self, name: &str) -> Result<StorePath> {
+        match &self.path {
+            Some(folder) => folder.join(name),
+            None => StorePath::new(name),
+        }
+        .map_err(storage)
+    }
+
+    /// Reads the metadata.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none: no checkpoint exists here. [`ErrorKind::Corrupt`]
+    /// if it is damaged, [`ErrorKind::Incompatible`] if a newer Millpond wrote it,
+    /// [`ErrorKind::Storage`] if it cannot be read.
+    pub fn load(&self) -> Result<CheckpointMetadata> {
+        let path = self.path(name::METADATA)?;
+        let bytes = self.store.read_all(&path).map_err(storage)?;
+        Ok(CheckpointMetadata::decode_from(&format!("{}/{path}", self.store.url()), &bytes)?)
+    }
+
+    /// Checks, without reading them, that all files are there and have the right length.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] naming the first file that is missing or has another length;
+    /// [`ErrorKind::Storage`] if that cannot be found out.
+    pub fn check_present(&self, metadata: &CheckpointMetadata) -> Result<()> {
+        for file in metadata.files() {
+            let len = self.open(file)?.1;
+            if len != file.bytes() {
+                return Err(CheckpointError::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "{}/{} has {len} bytes, the metadata says {}: it is cut or replaced",
+                        self.url(),
+                        file.name(),
+                        file.bytes()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks every byte of the metadata and of every file it names, restoring nothing. The report
+    /// is over all files together and lists the damage found; none means the checkpoint is whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no metadata; [`ErrorKind::Storage`] if something cannot
+    /// be read.
+    pub fn verify(&self) -> Result<Report> {
+        let path = self.path(name::METADATA)?;
+        let bytes = self.store.read_all(&path).map_err(storage)?;
+        let name = format!("{}/{path}", self.store.url());
+        let mut total = verify_metadata(&name, &bytes)?;
+        if !total.is_whole() {
+            return Ok(total);
+        }
+        let metadata = CheckpointMetadata::decode_from(&name, &bytes)?;
+        for file in metadata.files() {
+            let report = match self.open(file) {
+                Ok((source, _)) => verify_full(&source, Some(file))?,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    Report { damage: vec![self.missing(file)], ..Report::default() }
+                }
+                Err(error) => return Err(error),
+            };
+            total.damage.extend(report.damage);
+            total.unlisted += report.unlisted;
+            total.bytes += report.bytes;
+            total.blocks += report.blocks;
+            total.entries += report.entries;
+        }
+        Ok(total)
+    }
+
+    fn missing(&self, file: &FileHandle) -> Damage {
+        Damage {
+            file: format!("{}/{}", self.url(), file.name()),
+            offset: 0,
+            key_group: None,
+            what: "the file is missing".to_owned(),
+        }
+    }
+
+    /// Opens the full snapshot that `handle` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the file is missing or damaged; [`ErrorKind::Storage`] if it
+    /// cannot be read.
+    pub fn open_full(&self, handle: &KeyedStateHandle) -> Result<FullReader<ObjectSource>> {
+        let KeyedStateHandle::Full(full) = handle else {
+            return Err(unknown_handle());
+        };
+        let (source, _) = self.open(&full.file)?;
+        Ok(FullReader::open_handle(source, &full.file)?)
+    }
+
+    fn open(&self, file: &FileHandle) -> Result<(ObjectSource, u64)> {
+        let path = self.path(file.name())?;
+        let source = ObjectSource::open(&self.store, &path).map_err(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return error;
+            }
+            let message = format!("{}/{} is missing", self.url(), file.name());
+            CheckpointError::new(ErrorKind::Corrupt, message)
+        })?;
+        let len = millpond_snapshot::ByteSource::len(&source);
+        Ok((source, len))
+    }
+}
+
+#[cold]
+fn unknown_handle() -> CheckpointError {
+    CheckpointError::new(
+        ErrorKind::Incompatible,
+        "the checkpoint holds keyed state of a kind that this version cannot read: use a newer one",
+    )
+}

@@ -1,0 +1,249 @@
+//! The only I/O of this crate: checkpoints in a [`Store`].
+//!
+//! ```text
+//! <root>/_job                                         who owns the folder (text)
+//! <root>/chk-<n>/<attempt>-<vertex>-<subtask>.full    keyed state of one subtask
+//! <root>/chk-<n>/_metadata                            published last: the checkpoint exists
+//! ```
+//!
+//! `<attempt>` has 16 hexadecimal digits, `<vertex>` is the vertex's name with everything but
+//! letters, digits, `-` and `_` escaped. File names carry the execution attempt, so that no name is
+//! ever used twice: a late writer of an earlier attempt can neither overwrite nor complete anything.
+//! Metadata is created only if absent: of two coordinators at most one completes a checkpoint.
+//!
+//! Deletion goes the other way round: metadata first, so that no checkpoint ever exists whose files
+//! are gone.
+
+mod adapter;
+mod describe;
+mod folder;
+mod keyed_state;
+mod name;
+
+pub use adapter::{ObjectSink, ObjectSource};
+pub use describe::{JobDescription, VertexDescription, describe, facts_of};
+pub use folder::CheckpointFolder;
+pub use keyed_state::{KeyedPart, KeyedStateSource, SubtaskSnapshot, WriteKeyedState};
+
+use std::sync::Arc;
+
+use millpond_snapshot::{CheckpointMetadata, SnapshotError, SnapshotErrorKind};
+use millpond_state::CheckpointId;
+use millpond_storage::{Effect, StorageError, Store, StoreExt, StorePath};
+
+use crate::coordinator::{MetadataPresence, StoreEffect};
+use crate::error::{CheckpointError, ErrorKind, Result};
+
+/// The checkpoints of one job in a store. Shared by threads; every method may block on I/O.
+#[derive(Clone, Debug)]
+pub struct CheckpointStorage {
+    store: Arc<dyn Store>,
+}
+
+/// Metadata could not be published.
+#[derive(Debug)]
+pub struct PublishError {
+    /// Whether it may be there all the same.
+    pub effect: StoreEffect,
+    /// What failed.
+    pub error: CheckpointError,
+}
+
+/// A checkpoint folder as a listing finds it.
+#[derive(Debug)]
+pub struct FoundCheckpoint {
+    /// Its number.
+    pub id: CheckpointId,
+    /// Its folder.
+    pub folder: CheckpointFolder,
+    /// Its metadata, or why that cannot be read. A folder without metadata is not listed.
+    pub metadata: Result<CheckpointMetadata>,
+}
+
+impl CheckpointStorage {
+    /// The checkpoints in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Where this is, for messages.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.store.url()
+    }
+
+    /// The folder of checkpoint `id`, whether it exists or not.
+    ///
+    /// # Errors
+    /// None in practice: the name is always valid.
+    pub fn folder(&self, id: CheckpointId) -> Result<CheckpointFolder> {
+        let path = StorePath::new(name::folder(id)).map_err(storage)?;
+        Ok(CheckpointFolder::new(Arc::clone(&self.store), Some(path)))
+    }
+
+    /// All checkpoints that exist, oldest first. One whose metadata is damaged is listed as such.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the store cannot be listed.
+    pub fn list(&self) -> Result<Vec<FoundCheckpoint>> {
+        let mut found = Vec::new();
+        for (id, path) in self.numbered_folders()? {
+            let folder = CheckpointFolder::new(Arc::clone(&self.store), Some(path));
+            match folder.load() {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                metadata => found.push(FoundCheckpoint { id, folder, metadata }),
+            }
+        }
+        Ok(found)
+    }
+
+    /// A number above that of every folder, complete or not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the store cannot be listed.
+    pub fn next_id(&self) -> Result<CheckpointId> {
+        let newest = self.numbered_folders()?.last().map(|(id, _)| *id);
+        Ok(newest.map_or(CheckpointId::new(1), CheckpointId::next))
+    }
+
+    /// Deletes what attempts that died left in folders without metadata. The caller must be the
+    /// only one that writes checkpoints here. Returns how many objects were deleted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the store cannot be listed or something cannot be deleted.
+    pub fn remove_incomplete(&self) -> Result<usize> {
+        let mut removed = 0;
+        for (_, path) in self.numbered_folders()? {
+            let metadata = path.join(name::METADATA).map_err(storage)?;
+            if !self.store.exists(&metadata).map_err(storage)? {
+                removed += self.store.delete_prefix(&path).map_err(storage)?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Claims the store for the job that `owner` describes, or finds out whose it is: returns the
+    /// owner's text as it stands in the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the store fails.
+    pub fn claim(&self, owner: &str) -> Result<String> {
+        let path = StorePath::new(name::OWNER).map_err(storage)?;
+        match self.store.put_if_absent(&path, owner.as_bytes()) {
+            Ok(_) => Ok(owner.to_owned()),
+            Err(error) if error.kind() == millpond_storage::ErrorKind::AlreadyExists => {
+                let bytes = self.store.read_all(&path).map_err(storage)?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Err(error) => Err(storage(error)),
+        }
+    }
+
+    /// The text of the job that owns the store, if one has claimed it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if the store fails.
+    pub fn owner(&self) -> Result<Option<String>> {
+        let path = StorePath::new(name::OWNER).map_err(storage)?;
+        match self.store.read_all(&path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == millpond_storage::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(storage(error)),
+        }
+    }
+
+    /// Publishes a checkpoint's metadata, atomically and only if absent: from then on the
+    /// checkpoint exists.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says whether it may have happened.
+    pub fn publish(&self, metadata: &CheckpointMetadata) -> Result<(), PublishError> {
+        let not_written = |error| PublishError { effect: StoreEffect::DidNotHappen, error };
+        let bytes = metadata.encode().map_err(|error| not_written(error.into()))?;
+        let path = self
+            .folder(metadata.checkpoint)
+            .and_then(|folder| folder.path(name::METADATA))
+            .map_err(not_written)?;
+        match self.store.put_if_absent(&path, &bytes) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(PublishError {
+                effect: match error.effect() {
+                    Effect::DidNotHappen => StoreEffect::DidNotHappen,
+                    _ => StoreEffect::MayHaveHappened,
+                },
+                error: storage(error),
+            }),
+        }
+    }
+
+    /// Deletes a completed checkpoint, metadata first. One that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] if something cannot be deleted: repeat it.
+    pub fn discard(&self, id: CheckpointId) -> Result<()> {
+        let folder = self.folder(id)?;
+        let metadata = folder.path(name::METADATA)?;
+        self.store.delete(&metadata).map_err(storage)?;
+        if let Some(path) = folder.store_path() {
+            self.store.delete_prefix(path).map_err(storage)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the files of snapshots that no checkpoint names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] for the first that cannot be deleted; all are tried.
+    pub fn discard_snapshots(
+        &self,
+        id: CheckpointId,
+        snapshots: &[SubtaskSnapshot],
+        metadata: MetadataPresence,
+    ) -> Result<()> {
+        let folder = self.folder(id)?;
+        if metadata == MetadataPresence::MayExist {
+            self.store.delete(&folder.path(name::METADATA)?).map_err(storage)?;
+        }
+        let mut outcome = Ok(());
+        for file in snapshots.iter().flat_map(SubtaskSnapshot::files) {
+            let deleted =
+                folder.path(file.name()).and_then(|path| self.store.delete(&path).map_err(storage));
+            outcome = outcome.and(deleted);
+        }
+        outcome
+    }
+
+    fn numbered_folders(&self) -> Result<Vec<(CheckpointId, StorePath)>> {
+        let folders = self.store.list_folders(None).map_err(storage)?;
+        let mut numbered: Vec<_> = folders
+            .into_iter()
+            .filter_map(|path| Some((name::parse_folder(path.name())?, path)))
+            .collect();
+        numbered.sort_unstable();
+        Ok(numbered)
+    }
+}
+
+/// Sorts a storage error by what the caller can do.
+pub(crate) fn storage(error: StorageError) -> CheckpointError {
+    use millpond_storage::ErrorKind as Stored;
+    let kind = match error.kind() {
+        Stored::NotFound => ErrorKind::NotFound,
+        Stored::Truncated => ErrorKind::Corrupt,
+        _ => ErrorKind::Storage,
+    };
+    CheckpointError::new(kind, error.to_string())
+}
+
+impl From<SnapshotError> for CheckpointError {
+    fn from(error: SnapshotError) -> Self {
+        let kind = match error.kind() {
+            SnapshotErrorKind::Corrupt => ErrorKind::Corrupt,
+            SnapshotErrorKind::Unsupported => ErrorKind::Incompatible,
+            SnapshotErrorKind::InvalidArgument => ErrorKind::InvalidArgument,
+            _ => ErrorKind::Storage,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,28 @@
+//! Behaviours of the coordinator and the plans. `C-n` in comments refers to the numbered
+//! coordinator behaviours this crate promises.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests report by panicking"
+)]
+
+mod acknowledge;
+mod end_of_input;
+mod engine;
+mod failure;
+mod files;
+mod limits;
+mod notify;
+mod random;
+mod rescale;
+mod restore;
+mod retention;
+mod settings;
+mod shutdown;
+mod statistics;
+mod subsume;
+mod timeout;
+mod topology;
+mod trigger;

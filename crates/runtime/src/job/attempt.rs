@@ -1,0 +1,267 @@
+//! One execution attempt: restore, run, tear down.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use millpond_checkpoint::Moment;
+use millpond_state::{AttemptId, CheckpointId, SubtaskId};
+
+use super::coordinate::{CoordinatorLoop, LoopEnd};
+use super::handle::Request;
+use super::notice::JobNotice;
+use super::restore::{Chosen, Origin};
+use super::{JobEnvironment, JobOutcome, Totals};
+use crate::error::{JobError, JobErrorKind, Result};
+use crate::graph::{JobGraph, Vertex};
+use crate::task::{CancelBoard, Control, JobEvent, SubtaskEnv, SubtaskRestore};
+use crate::threads::{Pool, PoolHandle, catch, start};
+
+/// How an attempt ended, other than by failing.
+#[derive(Debug)]
+pub(super) enum AttemptEnd {
+    Ended(JobOutcome),
+    /// The checkpoint to restore is damaged and marked so: choose another.
+    Damaged,
+}
+
+/// What an attempt is made of.
+pub(super) struct Attempt<'a> {
+    pub(super) graph: &'a JobGraph,
+    pub(super) environment: &'a JobEnvironment,
+    pub(super) requests: &'a Receiver<Request>,
+    pub(super) id: AttemptId,
+    pub(super) cancels: Arc<CancelBoard>,
+}
+
+/// The threads of an attempt, and the wires to them.
+pub(super) struct Subtasks {
+    pub(super) controls: BTreeMap<SubtaskId, Sender<Control>>,
+    pub(super) events: Receiver<JobEvent>,
+    /// Kept so that `events` never disconnects, and for the pool's own reports.
+    pub(super) reports: Sender<JobEvent>,
+    pub(super) pool: PoolHandle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        graph: &'a JobGraph,
+        environment: &'a JobEnvironment,
+        requests: &'a Receiver<Request>,
+    ) -> Self {
+        let id = new_attempt_id(environment.clock.wall_ms());
+        Self { graph, environment, requests, id, cancels: Arc::default() }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        let clock = &self.environment.clock;
+        Moment { now: clock.monotonic(), wall_ms: clock.wall_ms() }
+    }
+
+    pub(super) fn notify(&self, notice: &JobNotice<'_>) {
+        self.environment.listener.on_notice(notice);
+    }
+
+    pub(super) fn run(self, origin: &mut Origin, totals: &mut Totals) -> Result<AttemptEnd> {
+        let storage = &self.environment.storage;
+        let listener = self.environment.listener.as_ref();
+        let chosen = origin.choose(self.graph, storage, listener)?;
+        if let Some(chosen) = &chosen
+            && chosen.is_finished()
+        {
+            self.recover_sinks(Some(chosen))?;
+            totals.last_checkpoint = Some(chosen.metadata.checkpoint);
+            return Ok(AttemptEnd::Ended(JobOutcome::AlreadyFinished));
+        }
+        // Files of attempts that died: only the owner of the storage comes here.
+        storage.remove_incomplete()?;
+        let pool = Pool::new("snapshot", self.graph.settings().snapshot_threads)?;
+        let subtasks = self.start_subtasks(chosen.as_ref(), pool.handle())?;
+        let outcome = self.restore_and_coordinate(&subtasks, chosen.as_ref(), totals);
+        let causes = self.tear_down(subtasks);
+        drop(pool);
+        match (outcome, causes) {
+            (Ok(LoopEnd::Ended(outcome)), None) => Ok(AttemptEnd::Ended(outcome)),
+            (Ok(LoopEnd::Ended(_)), Some(late)) => Err(late),
+            (Err(error), late) => {
+                let error = worse(error, late);
+                match chosen.filter(|_| error.is_damaged()) {
+                    Some(chosen) => {
+                        let checkpoint = chosen.metadata.checkpoint;
+                        if origin.mark_damaged(checkpoint, error.to_string()) {
+                            Ok(AttemptEnd::Damaged)
+                        } else {
+                            Err(error)
+                        }
+                    }
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    fn restore_and_coordinate(
+        &self,
+        subtasks: &Subtasks,
+        chosen: Option<&Chosen>,
+        totals: &mut Totals,
+    ) -> Result<LoopEnd> {
+        self.wait_until_restored(subtasks)?;
+        if let Some(chosen) = chosen {
+            if chosen.by_name {
+                self.discard_newer(chosen.metadata.checkpoint)?;
+            }
+            let checkpoint = chosen.metadata.checkpoint;
+            let written_by = chosen.metadata.state_backend.as_str();
+            let notice = JobNotice::Restored { checkpoint, written_by };
+            self.notify(&notice);
+        }
+        self.recover_sinks(chosen)?;
+        CoordinatorLoop::new(self, subtasks, chosen, totals)?.run()
+    }
+
+    /// Gives up the checkpoints after `restored`: they belong to a history that is abandoned.
+    fn discard_newer(&self, restored: CheckpointId) -> Result<()> {
+        let storage = &self.environment.storage;
+        for found in storage.list()? {
+            if found.id > restored {
+                storage.discard(found.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a thread for each subtask; each restores its state and waits.
+    fn start_subtasks(&self, chosen: Option<&Chosen>, pool: PoolHandle) -> Result<Subtasks> {
+        self.graph.reconnect();
+        let (reports, events) = unbounded();
+        let mut subtasks =
+            Subtasks { controls: BTreeMap::new(), events, reports, pool, threads: Vec::new() };
+        let result = (|| {
+            for vertex in self.graph.vertices() {
+                for index in 0..vertex.parallelism {
+                    let restore = chosen
+                        .map_or_else(SubtaskRestore::default, |it| it.subtask(&vertex.name, index));
+                    self.start_subtask(vertex, index, restore, &mut subtasks)?;
+                }
+            }
+            Ok(())
+        })();
+        match result {
+            Ok(()) => Ok(subtasks),
+            Err(error) => {
+                self.tear_down(subtasks);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_subtask(
+        &self,
+        vertex: &Vertex,
+        index: u32,
+        restore: SubtaskRestore,
+        subtasks: &mut Subtasks,
+    ) -> Result<()> {
+        let settings = self.graph.settings();
+        let id = SubtaskId::new(&vertex.name, index);
+        let (control, receiver) = unbounded();
+        let env = SubtaskEnv {
+            id: id.clone(),
+            parallelism: vertex.parallelism,
+            max_parallelism: settings.max_parallelism,
+            attempt: self.id,
+            mode: settings.checkpoints.mode,
+            batch_records: settings.batch_records,
+            compression_level: settings.compression_level,
+            control: receiver,
+            events: subtasks.reports.clone(),
+            pool: subtasks.pool.clone(),
+            cancels: Arc::clone(&self.cancels),
+            storage: Arc::clone(&self.environment.storage),
+            backends: Arc::clone(&self.environment.backends),
+            clock: Arc::clone(&self.environment.clock),
+            records: Arc::clone(&vertex.records),
+            late_records: Arc::clone(self.graph.late_records()),
+        };
+        let run = Arc::clone(&vertex.run);
+        let events = subtasks.reports.clone();
+        let subtask = id.clone();
+        let thread = start(id.to_string(), move || {
+            if let Err(error) = catch(|| run(env, restore)) {
+                let error = error.context(&subtask);
+                let _ = events.send(JobEvent::Failed { subtask, error });
+            }
+        })?;
+        subtasks.controls.insert(id, control);
+        subtasks.threads.push(thread);
+        Ok(())
+    }
+
+    fn wait_until_restored(&self, subtasks: &Subtasks) -> Result<()> {
+        let mut missing = subtasks.controls.len();
+        while missing > 0 {
+            match subtasks.events.recv() {
+                Ok(JobEvent::Ready(_)) => missing -= 1,
+                Ok(JobEvent::Failed { error, .. }) => return Err(error),
+                Ok(_) => {}
+                Err(_) => return Err(crate::channel::disconnected()),
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_sinks(&self, chosen: Option<&Chosen>) -> Result<()> {
+        let restored = chosen.map(|chosen| chosen.metadata.checkpoint);
+        for sink in self.graph.sinks() {
+            let committables =
+                chosen.map(|it| it.committables(&sink.vertex, &sink.name)).unwrap_or_default();
+            let summary = sink.recovery.recover(restored, &committables)?;
+            let notice = JobNotice::OutputRecovered { sink: &sink.name, summary };
+            self.notify(&notice);
+        }
+        Ok(())
+    }
+
+    /// Ends all threads; returns a failure that was not reported before.
+    fn tear_down(&self, subtasks: Subtasks) -> Option<JobError> {
+        self.cancels.cancel_all();
+        for control in subtasks.controls.values() {
+            let _ = control.send(Control::Stop);
+        }
+        drop(subtasks.controls);
+        for thread in subtasks.threads {
+            // A panic was caught in the thread and reported as an event.
+            let _ = thread.join();
+        }
+        let failures = subtasks.events.try_iter().filter_map(|event| match event {
+            JobEvent::Failed { error, .. } => Some(error),
+            _ => None,
+        });
+        failures.fold(None, |worst, error| Some(worse(error, worst))).filter(is_cause)
+    }
+}
+
+/// Whether an error is a cause, not only the news that a neighbour has ended.
+fn is_cause(error: &JobError) -> bool {
+    error.kind() != JobErrorKind::Cancelled
+}
+
+/// The error that says more.
+fn worse(error: JobError, other: Option<JobError>) -> JobError {
+    match other {
+        Some(other) if !is_cause(&error) && is_cause(&other) => other,
+        _ => error,
+    }
+}
+
+/// A number that no earlier attempt on the same storage had: milliseconds since the Unix epoch, and
+/// 20 random bits for clocks that jump. Should it be taken all the same, files that exist already
+/// make the attempt's checkpoints fail; they are never overwritten.
+fn new_attempt_id(wall_ms: u64) -> AttemptId {
+    let random = RandomState::new().build_hasher().finish() & 0xf_ffff;
+    AttemptId::new((wall_ms << 20) | random)
+}

@@ -1,0 +1,312 @@
+//! The loop around the checkpoint coordinator: feeds it events, carries out its actions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::select;
+use millpond_checkpoint::driver::{JobDescription, VertexDescription, describe};
+use millpond_checkpoint::{
+    Action, CheckpointToStore, CompletedCheckpoint, Coordinator, CoordinatorStart, Event, Moment,
+    RequestId, Shutdown, StoreEffect, SubtaskState, Topology, TriggerRequest,
+};
+use millpond_state::{CheckpointId, SubtaskId};
+
+use super::attempt::{Attempt, Subtasks};
+use super::handle::Request;
+use super::notice::JobNotice;
+use super::restore::Chosen;
+use super::{JobOutcome, Totals};
+use crate::channel::Barrier;
+use crate::error::{JobError, JobErrorKind, Result};
+use crate::task::{Control, JobEvent, SubtaskPayload};
+
+/// Longest wait for events when the coordinator asks for none.
+const IDLE_WAIT: Duration = Duration::from_secs(3_600);
+
+/// Runs the coordinator of one attempt on the job's thread.
+pub(super) struct CoordinatorLoop<'a> {
+    attempt: &'a Attempt<'a>,
+    subtasks: &'a Subtasks,
+    totals: &'a mut Totals,
+    coordinator: Coordinator<SubtaskPayload>,
+    job: Arc<JobDescription>,
+    /// Requests for a checkpoint so far.
+    requests: u64,
+    /// Sources that were told to stop before they had read everything.
+    paused: BTreeSet<SubtaskId>,
+    failure: Option<JobError>,
+}
+
+impl<'a> CoordinatorLoop<'a> {
+    pub(super) fn new(
+        attempt: &'a Attempt<'a>,
+        subtasks: &'a Subtasks,
+        chosen: Option<&Chosen>,
+        totals: &'a mut Totals,
+    ) -> Result<Self> {
+        let storage = &attempt.environment.storage;
+        let restored = chosen.map(|chosen| chosen.metadata.checkpoint);
+        let after_restored = restored.map_or(CheckpointId::new(1), CheckpointId::next);
+        let found = storage.list()?;
+        let retained = found
+            .iter()
+            .filter_map(|found| found.metadata.as_ref().ok())
+            .filter(|metadata| {
+                metadata.kind != millpond_snapshot::metadata::CheckpointKind::Savepoint
+            })
+            .map(|metadata| CompletedCheckpoint {
+                id: metadata.checkpoint,
+                kind: millpond_checkpoint::driver::facts_of(metadata).kind,
+                triggered_wall_ms: metadata.triggered_at_ms,
+                completed_wall_ms: metadata.completed_at_ms,
+                bytes: metadata.data_bytes(),
+            })
+            .collect();
+        let coordinator = Coordinator::new(CoordinatorStart {
+            settings: attempt.graph.settings().checkpoints.clone().validate()?,
+            topology: Topology::new(attempt.graph.vertex_specs())?,
+            attempt: attempt.id,
+            first_checkpoint: storage.next_id()?.max(after_restored),
+            retained,
+            restored,
+            at: Moment::default(),
+        })?;
+        let job = Arc::new(describe_job(attempt));
+        let (requests, paused) = (0, BTreeSet::new());
+        Ok(Self { attempt, subtasks, totals, coordinator, job, requests, paused, failure: None })
+    }
+
+    /// Runs the job until all is processed and committed, or something fails.
+    pub(super) fn run(mut self) -> Result<LoopEnd> {
+        for (subtask, control) in &self.subtasks.controls {
+            let _ = control.send(Control::Start);
+            let event = Event::SubtaskStateChanged {
+                subtask: subtask.clone(),
+                state: SubtaskState::Running,
+            };
+            let at = self.attempt.now();
+            let mut actions = Vec::new();
+            self.coordinator.handle(at, event, &mut actions);
+            debug_assert!(actions.is_empty(), "no checkpoint begins before all subtasks run");
+        }
+        self.attempt.notify(&JobNotice::Running);
+        if self.totals.stopping {
+            self.broadcast(Control::Pause);
+        }
+        while self.failure.is_none() && !self.coordinator.final_checkpoint_completed() {
+            self.step();
+        }
+        match self.failure.take() {
+            Some(error) => {
+                self.handle(Event::Shutdown(Shutdown::Suspended));
+                Err(error)
+            }
+            None => {
+                self.handle(Event::Shutdown(Shutdown::Finished));
+                let stopped = !self.paused.is_empty();
+                let outcome = if stopped { JobOutcome::Stopped } else { JobOutcome::Finished };
+                Ok(LoopEnd::Ended(outcome))
+            }
+        }
+    }
+
+    /// Waits for the next event and handles it.
+    fn step(&mut self) {
+        let now = self.attempt.now().now;
+        let wait = self.coordinator.next_wake().map_or(IDLE_WAIT, |at| at.saturating_sub(now));
+        select! {
+            recv(self.subtasks.events) -> event => match event {
+                Ok(event) => self.on_event(event),
+                Err(_) => self.fail(crate::channel::disconnected()),
+            },
+            recv(self.attempt.requests) -> request => match request {
+                Ok(request) => self.on_request(request),
+                // The job itself holds a sender, so this cannot be; time goes on all the same.
+                Err(_) => self.handle(Event::Tick),
+            },
+            default(wait) => self.handle(Event::Tick),
+        }
+    }
+
+    fn on_event(&mut self, event: JobEvent) {
+        match event {
+            JobEvent::Ready(_) => {}
+            JobEvent::AtEnd { subtask, paused } => {
+                if paused {
+                    self.paused.insert(subtask.clone());
+                } else {
+                    self.attempt.notify(&JobNotice::EndOfInput);
+                }
+                self.handle(Event::SubtaskStateChanged { subtask, state: SubtaskState::AtEnd });
+            }
+            JobEvent::Acknowledged { checkpoint, subtask, payload, metrics } => {
+                let payload = *payload;
+                self.handle(Event::Acknowledged { checkpoint, subtask, payload, metrics });
+            }
+            JobEvent::Declined { checkpoint, subtask, reason } => {
+                self.handle(Event::Declined { checkpoint, subtask, reason });
+            }
+            JobEvent::Failed { error, .. } => self.fail(error),
+            JobEvent::Stored(checkpoint) => self.handle(Event::Stored { checkpoint }),
+            JobEvent::StoreFailed { checkpoint, effect, reason } => {
+                self.handle(Event::StoreFailed { checkpoint, effect, reason });
+            }
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Stop => {
+                self.totals.stopping = true;
+                self.broadcast(Control::Pause);
+            }
+            Request::Checkpoint => {
+                self.requests += 1;
+                let request = RequestId::new(self.requests);
+                self.handle(Event::TriggerRequested(TriggerRequest::Manual { request }));
+            }
+        }
+    }
+
+    fn fail(&mut self, error: JobError) {
+        self.failure.get_or_insert(error);
+    }
+
+    fn handle(&mut self, event: Event<SubtaskPayload>) {
+        let mut actions = Vec::new();
+        self.coordinator.handle(self.attempt.now(), event, &mut actions);
+        for action in actions {
+            self.execute(action);
+        }
+    }
+
+    fn execute(&mut self, action: Action<SubtaskPayload>) {
+        match action {
+            Action::SendBarriers { checkpoint, to, options, .. } => {
+                let barrier = Barrier { checkpoint, kind: options.kind };
+                for control in to.iter().filter_map(|id| self.subtasks.controls.get(id)) {
+                    let _ = control.send(Control::Trigger(barrier));
+                }
+            }
+            Action::StoreMetadata(checkpoint) => self.store(checkpoint),
+            Action::NotifyComplete { completed, commit } => self.complete(&completed, commit),
+            Action::NotifyAborted { checkpoint, reason, .. } => {
+                self.totals.aborted += 1;
+                self.attempt.cancels.cancel(checkpoint);
+                self.broadcast(Control::Aborted(checkpoint));
+                let reason = &reason;
+                self.attempt.notify(&JobNotice::CheckpointAborted { checkpoint, reason });
+            }
+            Action::DiscardPayloads { checkpoint, payloads, metadata } => {
+                self.clean_up(checkpoint, move |storage| {
+                    storage.discard_snapshots(checkpoint, &payloads, metadata)
+                });
+            }
+            Action::DiscardCompleted { checkpoint, .. } => {
+                self.clean_up(checkpoint, move |storage| storage.discard(checkpoint));
+            }
+            Action::FailJob(reason) => {
+                let message = format!(
+                    "{} checkpoints in a row failed, the last one, {}, since it {}",
+                    reason.consecutive_failures, reason.checkpoint, reason.cause
+                );
+                self.fail(JobError::new(JobErrorKind::State, message));
+            }
+            // Their files stay for whoever may need them; requests are answered by notices.
+            Action::LeavePayloads { .. } | Action::RequestDone { .. } => {}
+            // Actions that later versions add concern features that this runtime does not use.
+            _ => {}
+        }
+    }
+
+    fn complete(&mut self, completed: &CompletedCheckpoint, commit: bool) {
+        let checkpoint = completed.id;
+        self.totals.completed += 1;
+        self.totals.last_checkpoint = Some(checkpoint);
+        self.attempt.cancels.forget(checkpoint);
+        self.broadcast(Control::Completed { checkpoint, commit });
+        let took_ms = completed.completed_wall_ms.saturating_sub(completed.triggered_wall_ms);
+        self.attempt.notify(&JobNotice::CheckpointCompleted {
+            checkpoint,
+            kind: completed.kind,
+            duration: Duration::from_millis(took_ms),
+            bytes: completed.bytes,
+        });
+    }
+
+    /// Publishes metadata on a pool thread: storage may stall, timeouts must go on.
+    fn store(&mut self, checkpoint: Box<CheckpointToStore<SubtaskPayload>>) {
+        let environment = self.attempt.environment.clone();
+        let (job, reports) = (Arc::clone(&self.job), self.subtasks.reports.clone());
+        let work = Box::new(move || {
+            let id = checkpoint.head.id;
+            let published = describe(&job, &checkpoint, environment.clock.wall_ms())
+                .map_err(|error| (StoreEffect::DidNotHappen, error.to_string()))
+                .and_then(|metadata| {
+                    let failed = |failed: millpond_checkpoint::driver::PublishError| {
+                        (failed.effect, failed.error.to_string())
+                    };
+                    environment.storage.publish(&metadata).map_err(failed)
+                });
+            let _ = reports.send(match published {
+                Ok(()) => JobEvent::Stored(id),
+                Err((effect, reason)) => JobEvent::StoreFailed { checkpoint, effect, reason },
+            });
+        });
+        if self.subtasks.pool.submit(work).is_err() {
+            self.fail(crate::channel::disconnected());
+        }
+    }
+
+    /// Deletes on a pool thread; a failure leaves garbage, which is reported.
+    fn clean_up(
+        &self,
+        checkpoint: CheckpointId,
+        delete: impl FnOnce(
+            &millpond_checkpoint::driver::CheckpointStorage,
+        ) -> Result<(), millpond_checkpoint::CheckpointError>
+        + Send
+        + 'static,
+    ) {
+        let environment = self.attempt.environment.clone();
+        let work = Box::new(move || {
+            if let Err(error) = delete(&environment.storage) {
+                let reason = &error.to_string();
+                let notice = JobNotice::CleanupFailed { checkpoint, reason };
+                environment.listener.on_notice(&notice);
+            }
+        });
+        // A pool that has ended leaves the files to the next start, which removes them.
+        let _ = self.subtasks.pool.submit(work);
+    }
+
+    fn broadcast(&self, control: Control) {
+        for sender in self.subtasks.controls.values() {
+            // A subtask that has ended reports why by itself.
+            let _ = sender.send(control);
+        }
+    }
+}
+
+/// How the loop ended, other than by a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LoopEnd {
+    Ended(JobOutcome),
+}
+
+fn describe_job(attempt: &Attempt<'_>) -> JobDescription {
+    let settings = attempt.graph.settings();
+    let vertex = |vertex: &crate::graph::Vertex| VertexDescription {
+        name: vertex.name.clone(),
+        parallelism: vertex.parallelism,
+    };
+    JobDescription {
+        name: settings.name.clone(),
+        kind: settings.kind.clone(),
+        state_backend: attempt.environment.backends.name().to_owned(),
+        mode: settings.checkpoints.mode,
+        max_parallelism: settings.max_parallelism,
+        vertices: attempt.graph.vertices().iter().map(vertex).collect(),
+    }
+}

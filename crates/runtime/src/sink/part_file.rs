@@ -1,0 +1,312 @@
+//! A two-phase-commit sink that writes part files into a folder.
+//!
+//! ```text
+//! part-<checkpoint>-<subtask>.csv               committed: rows of one subtask up to a checkpoint
+//! .part-<attempt>-<subtask>-<n>.pending         being written, or pre-committed
+//! .superseded-part-<checkpoint>-<subtask>.csv   committed after a checkpoint that was restored
+//! ```
+//!
+//! Numbers are decimal, padded with zeros to 6 (checkpoint) and 4 (subtask) digits; the attempt is
+//! 16 hexadecimal digits. A commit is a rename within the folder, made durable by syncing it. A
+//! subtask without rows writes no file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millpond_state::{AttemptId, CheckpointId};
+
+use super::{Committable, PreCommit, RecoverySummary, Sink, SinkFactory, SinkRecovery};
+use crate::error::{JobError, JobErrorKind, Result};
+
+/// How records become lines of a part file.
+pub trait PartFileFormat<T>: Send + Sync {
+    /// File name extension without the dot.
+    fn extension(&self) -> &str;
+
+    /// What every file begins with.
+    fn header(&self) -> &[u8];
+
+    /// Appends one record.
+    ///
+    /// # Errors
+    /// If the record cannot be written in this format.
+    fn append(&self, record: &T, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// A folder of part files: makes the sinks of its subtasks and recovers it after a crash.
+pub struct PartFiles<T> {
+    folder: PathBuf,
+    format: Arc<dyn PartFileFormat<T>>,
+}
+
+impl<T> Clone for PartFiles<T> {
+    fn clone(&self) -> Self {
+        Self { folder: self.folder.clone(), format: Arc::clone(&self.format) }
+    }
+}
+
+impl<T> std::fmt::Debug for PartFiles<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartFiles").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> PartFiles<T> {
+    /// Opens the folder, making it if it is missing.
+    ///
+    /// # Errors
+    /// [`JobErrorKind::Output`] if it cannot be made.
+    pub fn create(
+        folder: impl Into<PathBuf>,
+        format: impl PartFileFormat<T> + 'static,
+    ) -> Result<Self> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder).map_err(|error| failed("cannot make", &folder, error))?;
+        if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
+        Ok(Self { folder, format: Arc::new(format) })
+    }
+
+    /// The sink of subtask `subtask` in execution attempt `attempt`.
+    #[must_use]
+    pub fn sink(&self, attempt: AttemptId, subtask: u32) -> PartFileSink<T> {
+        PartFileSink {
+            files: self.clone(),
+            attempt,
+            subtask,
+            files_started: 0,
+            current: None,
+            row: Vec::new(),
+            pre_committed: BTreeMap::new(),
+        }
+    }
+
+    fn committed_names(&self) -> Result<Vec<(CheckpointId, String)>> {
+        let suffix = format!(".{}", self.format.extension());
+        let names = self.names()?.into_iter().filter_map(|name| {
+            let middle = name.strip_prefix("part-")?.strip_suffix(&suffix)?;
+            let checkpoint = middle.split_once('-')?.0.parse().ok()?;
+            Some((CheckpointId::new(checkpoint), name))
+        });
+        Ok(names.collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let read = || -> std::io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.folder)? {
+                if let Some(name) = entry?.file_name().to_str() {
+                    names.push(name.to_owned());
+                }
+            }
+            names.sort_unstable();
+            Ok(names)
+        };
+        read().map_err(|error| failed("cannot list", &self.folder, error))
+    }
+
+    /// Makes a pre-committed file visible; `false` if it was already.
+    fn commit_file(&self, committable: &Committable) -> Result<bool> {
+        let pending = self.path_of(&committable.pending_name)?;
+        let visible = self.path_of(&committable.final_name)?;
+        match fs::rename(&pending, &visible) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let len = fs::metadata(&visible)
+                    .map_err(|error| failed("pre-committed output has gone:", &visible, error))?
+                    .len();
+                if len == committable.len {
+                    return Ok(false);
+                }
+                let message = format!(
+                    "{} has {len} bytes but the checkpoint committed {}: it was changed by someone \
+                     else; restore into an empty output folder",
+                    visible.display(),
+                    committable.len
+                );
+                Err(JobError::new(JobErrorKind::Output, message).permanent())
+            }
+            Err(error) => Err(failed("cannot commit", &visible, error)),
+        }
+    }
+
+    /// Names come out of checkpoint files: they must not lead out of the folder.
+    fn path_of(&self, name: &str) -> Result<PathBuf> {
+        if Path::new(name).file_name() == Some(OsStr::new(name)) {
+            return Ok(self.folder.join(name));
+        }
+        let message =
+            format!("checkpoint names {name:?} as an output file, which is no plain name");
+        Err(JobError::new(JobErrorKind::Restore, message))
+    }
+}
+
+impl<T: 'static> SinkFactory<T> for PartFiles<T> {
+    fn open(&self, attempt: AttemptId, subtask: u32) -> Result<Box<dyn Sink<T>>> {
+        Ok(Box::new(self.sink(attempt, subtask)))
+    }
+}
+
+impl<T: 'static> SinkRecovery for PartFiles<T> {
+    fn recover(
+        &self,
+        restored: Option<CheckpointId>,
+        committables: &[Vec<u8>],
+    ) -> Result<RecoverySummary> {
+        let mut summary = RecoverySummary::default();
+        for bytes in committables {
+            if self.commit_file(&Committable::decode(bytes)?)? {
+                summary.committed += 1;
+            }
+        }
+        for name in self.names()? {
+            if name.starts_with(".part-") && name.ends_with(".pending") {
+                let path = self.folder.join(name);
+                fs::remove_file(&path).map_err(|error| failed("cannot remove", &path, error))?;
+                summary.aborted += 1;
+            }
+        }
+        for (checkpoint, name) in self.committed_names()? {
+            if restored.is_none_or(|restored| checkpoint > restored) {
+                let (from, to) =
+                    (self.folder.join(&name), self.folder.join(format!(".superseded-{name}")));
+                fs::rename(&from, &to).map_err(|error| failed("cannot hide", &from, error))?;
+                summary.hidden += 1;
+            }
+        }
+        sync_folder(&self.folder)?;
+        Ok(summary)
+    }
+}
+
+/// One subtask's sink of [`PartFiles`].
+pub struct PartFileSink<T> {
+    files: PartFiles<T>,
+    attempt: AttemptId,
+    subtask: u32,
+    files_started: u64,
+    current: Option<Current>,
+    row: Vec<u8>,
+    /// Pre-committed and not yet committed, by checkpoint.
+    pre_committed: BTreeMap<CheckpointId, Committable>,
+}
+
+/// The file being written.
+struct Current {
+    name: String,
+    path: PathBuf,
+    writer: BufWriter<File>,
+    len: u64,
+}
+
+impl<T> std::fmt::Debug for PartFileSink<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartFileSink")
+            .field("folder", &self.files.folder)
+            .field("subtask", &self.subtask)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> PartFileSink<T> {
+    fn start_file(&mut self) -> Result<Current> {
+        let name = format!(
+            ".part-{:016x}-{:04}-{}.pending",
+            self.attempt.get(),
+            self.subtask,
+            self.files_started
+        );
+        self.files_started += 1;
+        let path = self.files.folder.join(&name);
+        let header = self.files.format.header();
+        let open = || -> std::io::Result<BufWriter<File>> {
+            let mut writer = BufWriter::with_capacity(1 << 16, File::create_new(&path)?);
+            writer.write_all(header)?;
+            Ok(writer)
+        };
+        let writer = open().map_err(|error| failed("cannot write", &path, error))?;
+        Ok(Current { name, path, writer, len: header.len() as u64 })
+    }
+}
+
+impl<T: 'static> Sink<T> for PartFileSink<T> {
+    fn write(&mut self, record: &T) -> Result<()> {
+        self.row.clear();
+        self.files.format.append(record, &mut self.row)?;
+        if self.current.is_none() {
+            self.current = Some(self.start_file()?);
+        }
+        if let Some(current) = &mut self.current {
+            current
+                .writer
+                .write_all(&self.row)
+                .map_err(|error| failed("cannot write", &current.path, error))?;
+            current.len += self.row.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn pre_commit(&mut self, checkpoint: CheckpointId) -> Result<PreCommit> {
+        let mut closing = None;
+        if let Some(current) = self.current.take() {
+            let extension = self.files.format.extension();
+            let final_name =
+                format!("part-{:06}-{:04}.{extension}", checkpoint.get(), self.subtask);
+            let committable =
+                Committable { pending_name: current.name, final_name, len: current.len };
+            let file = current
+                .writer
+                .into_inner()
+                .map_err(|error| failed("cannot write", &current.path, error.into_error()))?;
+            self.pre_committed.insert(checkpoint, committable);
+            closing = Some((file, current.path));
+        }
+        let folder = self.files.folder.clone();
+        let committables: Vec<Committable> = self.pre_committed.values().cloned().collect();
+        Ok(Box::new(move || {
+            if let Some((file, path)) = closing {
+                file.sync_all().map_err(|error| failed("cannot sync", &path, error))?;
+                sync_folder(&folder)?;
+            }
+            committables.iter().map(Committable::encode).collect()
+        }))
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        let later = self.pre_committed.split_off(&checkpoint.next());
+        let committing = std::mem::replace(&mut self.pre_committed, later);
+        if committing.is_empty() {
+            return Ok(());
+        }
+        for committable in committing.values() {
+            self.files.commit_file(committable)?;
+        }
+        sync_folder(&self.files.folder)
+    }
+}
+
+/// Makes names in a folder durable.
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failed("cannot sync", folder, error))
+}
+
+#[cold]
+fn failed(what: &str, path: &Path, error: std::io::Error) -> JobError {
+    let next = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": free space, then restore",
+        ErrorKind::PermissionDenied => ": give access, then restore",
+        _ => "",
+    };
+    JobError::new(JobErrorKind::Output, format!("{what} {}{next}", path.display()))
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use super::*;
+
+struct Lines;
+
+impl PartFileFormat<u32> for Lines {
+    fn extension(&self) -> &str {
+        "csv"
+    }
+
+    fn header(&self) -> &[u8] {
+        b"n\n"
+    }
+
+    fn append(&self, record: &u32, out: &mut Vec<u8>) -> Result<()> {
+        out.extend_from_slice(format!("{record}\n").as_bytes());
+        Ok(())
+    }
+}
+
+fn id(raw: u64) -> CheckpointId {
+    CheckpointId::new(raw)
+}
+
+fn open(folder: &Path) -> (PartFiles<u32>, PartFileSink<u32>) {
+    let files = PartFiles::create(folder, Lines).unwrap();
+    let sink = files.sink(AttemptId::new(7), 2);
+    (files, sink)
+}
+
+fn visible(folder: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "csv"))
+        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn rows_become_visible_only_when_their_checkpoint_is_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut sink) = open(folder.path());
+    sink.write(&1).unwrap();
+    let pre_commit = sink.pre_commit(id(1)).unwrap();
+    sink.write(&2).unwrap();
+    assert_eq!(pre_commit().unwrap().len(), 1);
+    assert_eq!(visible(folder.path()), []);
+    sink.commit(id(1)).unwrap();
+    assert_eq!(visible(folder.path()), [("part-000001-0002.csv".into(), "n\n1\n".into())]);
+    assert_eq!(sink.pre_commit(id(2)).unwrap()().unwrap().len(), 1);
+    sink.commit(id(2)).unwrap();
+    assert_eq!(visible(folder.path()).len(), 2);
+}
+
+#[test]
+fn output_of_an_aborted_checkpoint_goes_with_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut sink) = open(folder.path());
+    sink.write(&1).unwrap();
+    sink.pre_commit(id(1)).unwrap()().unwrap();
+    assert_eq!(sink.pre_commit(id(2)).unwrap()().unwrap().len(), 1);
+    sink.commit(id(2)).unwrap();
+    assert_eq!(visible(folder.path()).len(), 1);
+}
+
+#[test]
+fn nothing_written_makes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut sink) = open(folder.path());
+    assert_eq!(sink.pre_commit(id(1)).unwrap()().unwrap(), Vec::<Vec<u8>>::new());
+    sink.commit(id(1)).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn recovery_commits_again_and_removes_what_no_checkpoint_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, mut sink) = open(folder.path());
+    sink.write(&1).unwrap();
+    let committables = sink.pre_commit(id(1)).unwrap()().unwrap();
+    sink.write(&2).unwrap();
+    drop(sink);
+    let summary = files.recover(Some(id(1)), &committables).unwrap();
+    assert_eq!(summary, RecoverySummary { committed: 1, aborted: 1, hidden: 0 });
+    let summary = files.recover(Some(id(1)), &committables).unwrap();
+    assert_eq!(summary, RecoverySummary::default(), "a second recovery finds all done");
+    assert_eq!(visible(folder.path()), [("part-000001-0002.csv".into(), "n\n1\n".into())]);
+}
+
+#[test]
+fn output_committed_after_the_restored_checkpoint_is_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, mut sink) = open(folder.path());
+    for checkpoint in 1..=2 {
+        sink.write(&1).unwrap();
+        sink.pre_commit(id(checkpoint)).unwrap()().unwrap();
+        sink.commit(id(checkpoint)).unwrap();
+    }
+    assert_eq!(files.recover(Some(id(1)), &[]).unwrap().hidden, 1);
+    assert_eq!(visible(folder.path()).len(), 1);
+}
+
+#[test]
+fn output_that_has_gone_is_an_error_and_names_cannot_leave_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, _) = open(folder.path());
+    let lost = |pending: &str| Committable {
+        pending_name: pending.into(),
+        final_name: "part-000001-0002.csv".into(),
+        len: 4,
+    };
+    let error = files.recover(Some(id(1)), &[lost(".part-x.pending").encode().unwrap()]);
+    assert_eq!(error.unwrap_err().kind(), JobErrorKind::Output);
+    let error = files.recover(Some(id(1)), &[lost("../x").encode().unwrap()]);
+    assert_eq!(error.unwrap_err().kind(), JobErrorKind::Restore);
+}

@@ -1,0 +1,100 @@
+//! What a subtask is given to work with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crossbeam_channel::{Receiver, Sender};
+use millpond_checkpoint::driver::{CheckpointStorage, KeyedStateSource};
+use millpond_checkpoint::{CheckpointMode, DeclineReason};
+use millpond_state::seam::Clock;
+use millpond_state::{
+    AttemptId, BackendContext, BackendFactory, CheckpointId, KeyGroupRange, KeyedBackend,
+    MaxParallelism, SubtaskId,
+};
+
+use super::control::{Control, JobEvent};
+use super::snapshot::CancelBoard;
+use crate::error::{JobError, JobErrorKind, Result};
+use crate::threads::PoolHandle;
+
+/// What a subtask starts from.
+#[derive(Debug, Default)]
+pub(crate) struct SubtaskRestore {
+    /// The checkpoint; `None` for the beginning.
+    pub(crate) checkpoint: Option<CheckpointId>,
+    /// Snapshots of keyed state that overlap the subtask's key groups.
+    pub(crate) keyed: Vec<KeyedStateSource>,
+    /// Items of each operator-state list that fall to this subtask.
+    pub(crate) operator_state: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Whether the vertex had processed all its input at the checkpoint.
+    pub(crate) at_end: bool,
+}
+
+/// Everything a subtask reaches outside itself.
+#[derive(Clone)]
+pub(crate) struct SubtaskEnv {
+    pub(crate) id: SubtaskId,
+    pub(crate) parallelism: u32,
+    pub(crate) max_parallelism: MaxParallelism,
+    pub(crate) attempt: AttemptId,
+    pub(crate) mode: CheckpointMode,
+    pub(crate) batch_records: usize,
+    pub(crate) compression_level: i32,
+    pub(crate) control: Receiver<Control>,
+    pub(crate) events: Sender<JobEvent>,
+    pub(crate) pool: PoolHandle,
+    pub(crate) cancels: Arc<CancelBoard>,
+    pub(crate) storage: Arc<CheckpointStorage>,
+    pub(crate) backends: Arc<dyn BackendFactory>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Records this vertex has taken in or, for a source, read.
+    pub(crate) records: Arc<AtomicU64>,
+    /// Records left out because their window had closed.
+    pub(crate) late_records: Arc<AtomicU64>,
+}
+
+impl SubtaskEnv {
+    pub(crate) fn report(&self, event: JobEvent) {
+        // Nobody listens any more only when the job is over.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn decline(&self, checkpoint: CheckpointId, reason: DeclineReason) {
+        let subtask = self.id.clone();
+        self.report(JobEvent::Declined { checkpoint, subtask, reason });
+    }
+
+    /// Opens this subtask's backend with what `restore` has for it.
+    pub(crate) fn open_backend(&self, restore: &SubtaskRestore) -> Result<Box<dyn KeyedBackend>> {
+        let key_groups = self.key_groups()?;
+        let context = BackendContext::new(&self.id.vertex, key_groups, self.max_parallelism);
+        let mut backend = self.backends.open(&context)?;
+        for source in &restore.keyed {
+            source.restore_into(backend.as_mut()).map_err(|error| {
+                let damaged = error.kind() == millpond_checkpoint::ErrorKind::Corrupt;
+                let message = format!("cannot restore {}", self.id);
+                let error = JobError::new(JobErrorKind::Restore, message).with_source(error);
+                if damaged { error.damaged() } else { error }
+            })?;
+        }
+        Ok(backend)
+    }
+
+    pub(crate) fn key_groups(&self) -> Result<KeyGroupRange> {
+        Ok(self.max_parallelism.range_of(self.id.index.get(), self.parallelism)?)
+    }
+
+    /// Says that state is restored, then waits for the word to begin; `false` if the job ends
+    /// before that.
+    pub(crate) fn ready(&self) -> bool {
+        self.report(JobEvent::Ready(self.id.clone()));
+        loop {
+            match self.control.recv() {
+                Ok(Control::Start) => return true,
+                Ok(Control::Stop) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A stateless operator as the loop runs it.
+
+use std::marker::PhantomData;
+
+use millpond_state::{CheckpointId, KeyGroupRange, SnapshotTask};
+
+use super::input::InputOperator;
+use crate::channel::Signal;
+use crate::error::Result;
+use crate::output::{Collector, Outputs};
+use crate::watermark::Timestamp;
+
+/// Runs user code on each record, and makes watermarks if it knows the records' time.
+pub(crate) struct TransformTask<T, U, F, W> {
+    transform: F,
+    /// Tells the event time of an output record, if watermarks come from here: the subtask then
+    /// takes the records of each channel to be in order of time.
+    timestamp: Option<W>,
+    watermark: Timestamp,
+    types: PhantomData<fn(T) -> U>,
+}
+
+impl<T, U, F, W> TransformTask<T, U, F, W> {
+    pub(crate) fn new(transform: F, timestamp: Option<W>) -> Self {
+        Self { transform, timestamp, watermark: Timestamp::MIN, types: PhantomData }
+    }
+}
+
+/// Passes records on and remembers the latest time among them.
+struct Timed<'a, U, W> {
+    outputs: &'a mut Outputs<U>,
+    timestamp: Option<&'a W>,
+    latest: Timestamp,
+}
+
+impl<U, W: Fn(&U) -> Option<Timestamp>> Collector<U> for Timed<'_, U, W> {
+    fn emit(&mut self, record: &U) -> Result<()> {
+        if let Some(at) = self.timestamp.and_then(|timestamp| timestamp(record)) {
+            self.latest = self.latest.max(at);
+        }
+        self.outputs.emit(record)
+    }
+}
+
+impl<T, U, F, W> InputOperator<T> for TransformTask<T, U, F, W>
+where
+    F: FnMut(T, &mut dyn Collector<U>) -> Result<()>,
+    W: Fn(&U) -> Option<Timestamp>,
+{
+    type Out = U;
+
+    fn on_batch(&mut self, batch: Vec<T>, outputs: &mut Outputs<U>) -> Result<()> {
+        let mut timed =
+            Timed { outputs, timestamp: self.timestamp.as_ref(), latest: self.watermark };
+        for record in batch {
+            (self.transform)(record, &mut timed)?;
+        }
+        let latest = timed.latest;
+        if latest > self.watermark {
+            self.watermark = latest;
+            // Records of the same time may still come: everything before it is complete.
+            let before = Timestamp::from_ms(latest.as_ms().saturating_sub(1));
+            outputs.signal(Signal::Watermark(before))?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, _: Timestamp, _: &mut Outputs<U>) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_end(&mut self, _: &mut Outputs<U>) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(
+        &mut self,
+        _: CheckpointId,
+    ) -> Result<Option<(Box<dyn SnapshotTask>, KeyGroupRange)>> {
+        Ok(None)
+    }
+
+    fn on_completed(&mut self, _: CheckpointId) {}
+
+    fn on_aborted(&mut self, _: CheckpointId) {}
+}
