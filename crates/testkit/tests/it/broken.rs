@@ -94,6 +94,7 @@ pub(crate) enum Fault {
     AnyCompletionMakesAllSafe,
     MemoryAlwaysZero,
     MemoryNeverFalls,
+    EndedSnapshotsCounted,
 }
 
 /// Opens backends with one fault.
@@ -683,6 +684,7 @@ impl KeyedBackend for Broken {
         let mut sum = self.memory.lock().unwrap();
         match self.fault {
             Fault::MemoryAlwaysZero => 0,
+            Fault::EndedSnapshotsCounted => now * u64::from(self.snapshots + 1),
             Fault::MemoryNeverFalls => {
                 *sum += now;
                 *sum

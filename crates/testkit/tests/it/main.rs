@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod broken_store;
 mod double;
 mod model;
 mod mutants;

@@ -112,3 +112,30 @@ pub fn reported_memory_follows_what_is_stored(subject: &BackendUnderTest) -> Ver
     ensure!(last <= first * 3, "room of deleted entries is not used again: {peaks:?}");
     Ok(())
 }
+
+/// Snapshots that were written out or dropped hold no memory any more.
+///
+/// Needs `reports_memory`.
+pub fn ended_snapshots_hold_no_memory(subject: &BackendUnderTest) -> Verdict {
+    const SPARE_BYTES: u64 = 1 << 20;
+    if !subject.capabilities().reports_memory {
+        return Ok(());
+    }
+    let mut backend = subject.open()?;
+    let state = backend.register(&describe("value", StateKind::Value)?)?;
+    let mut before = 0;
+    for round in 0..200u64 {
+        for key in 0..200u32 {
+            backend.put(state, subject.at(&key.to_be_bytes()), &[round as u8; 100])?;
+        }
+        before = before.max(if round == 0 { backend.memory_bytes() } else { 0 });
+        let task = begin_snapshot(&mut *backend, round + 1)?;
+        if round % 2 == 0 {
+            finish_snapshot(task)?;
+        }
+    }
+    let after = backend.memory_bytes();
+    let room = before * 3 + SPARE_BYTES;
+    ensure!(after <= room, "{after} bytes after 200 snapshots ended, {before} before the first");
+    Ok(())
+}

@@ -194,6 +194,7 @@ macro_rules! __backend_behaviours {
             changes_after_a_snapshot_are_not_covered_by_its_completion
             unknown_checkpoints_are_ignored
             reported_memory_follows_what_is_stored
+            ended_snapshots_hold_no_memory
             a_typed_value_is_read_as_it_was_put
             updating_a_value_to_nothing_deletes_it
             a_typed_list_keeps_its_order

@@ -75,7 +75,7 @@ impl BackendUnderTest {
     /// Checks what `factory` opens, with all capabilities.
     ///
     /// # Errors
-    /// None today.
+    /// Only if the number of key groups that the suite uses were invalid.
     pub fn new(factory: impl BackendFactory + 'static) -> Result<Self> {
         Ok(Self {
             factory: Arc::new(factory),

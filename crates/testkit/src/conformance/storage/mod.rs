@@ -4,7 +4,7 @@
 //! lists them for other harnesses. Each behaviour takes a new, empty store.
 //!
 //! # Failures
-//! A behaviour returns a [`Violation`](crate::Violation) that names the place of the check. Panics
+//! A behaviour returns a [`Violation`] that names the place of the check. Panics
 //! are the store's own.
 #![expect(
     clippy::missing_errors_doc,
