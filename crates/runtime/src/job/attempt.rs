@@ -110,6 +110,8 @@ impl<'a> Attempt<'a> {
         totals: &mut Totals,
     ) -> Result<LoopEnd> {
         self.wait_until_restored(subtasks)?;
+        // Before anything is discarded: numbers are not used again.
+        let first_checkpoint = self.environment.storage.next_id()?;
         if let Some(chosen) = chosen {
             if chosen.by_name {
                 self.discard_newer(chosen.metadata.checkpoint)?;
@@ -120,7 +122,7 @@ impl<'a> Attempt<'a> {
             self.notify(&notice);
         }
         self.recover_sinks(chosen)?;
-        CoordinatorLoop::new(self, subtasks, chosen, totals)?.run()
+        CoordinatorLoop::new(self, subtasks, (chosen, first_checkpoint), totals)?.run()
     }
 
     /// Gives up the checkpoints after `restored`: they belong to a history that is abandoned.
@@ -192,8 +194,7 @@ impl<'a> Attempt<'a> {
         let subtask = id.clone();
         let thread = start(id.to_string(), move || {
             if let Err(error) = catch(|| run(env, restore)) {
-                let error = error.context(&subtask);
-                let _ = events.send(JobEvent::Failed { subtask, error });
+                let _ = events.send(JobEvent::Failed(error.context(&subtask)));
             }
         })?;
         subtasks.controls.insert(id, control);
@@ -205,8 +206,8 @@ impl<'a> Attempt<'a> {
         let mut missing = subtasks.controls.len();
         while missing > 0 {
             match subtasks.events.recv() {
-                Ok(JobEvent::Ready(_)) => missing -= 1,
-                Ok(JobEvent::Failed { error, .. }) => return Err(error),
+                Ok(JobEvent::Ready) => missing -= 1,
+                Ok(JobEvent::Failed(error)) => return Err(error),
                 Ok(_) => {}
                 Err(_) => return Err(crate::channel::disconnected()),
             }
@@ -238,7 +239,7 @@ impl<'a> Attempt<'a> {
             let _ = thread.join();
         }
         let failures = subtasks.events.try_iter().filter_map(|event| match event {
-            JobEvent::Failed { error, .. } => Some(error),
+            JobEvent::Failed(error) => Some(error),
             _ => None,
         });
         failures.fold(None, |worst, error| Some(worse(error, worst))).filter(is_cause)

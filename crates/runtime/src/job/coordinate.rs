@@ -42,7 +42,7 @@ impl<'a> CoordinatorLoop<'a> {
     pub(super) fn new(
         attempt: &'a Attempt<'a>,
         subtasks: &'a Subtasks,
-        chosen: Option<&Chosen>,
+        (chosen, first_checkpoint): (Option<&Chosen>, CheckpointId),
         totals: &'a mut Totals,
     ) -> Result<Self> {
         let storage = &attempt.environment.storage;
@@ -67,7 +67,7 @@ impl<'a> CoordinatorLoop<'a> {
             settings: attempt.graph.settings().checkpoints.clone().validate()?,
             topology: Topology::new(attempt.graph.vertex_specs())?,
             attempt: attempt.id,
-            first_checkpoint: storage.next_id()?.max(after_restored),
+            first_checkpoint: first_checkpoint.max(after_restored),
             retained,
             restored,
             at: Moment::default(),
@@ -131,7 +131,7 @@ impl<'a> CoordinatorLoop<'a> {
 
     fn on_event(&mut self, event: JobEvent) {
         match event {
-            JobEvent::Ready(_) => {}
+            JobEvent::Ready => {}
             JobEvent::AtEnd { subtask, paused } => {
                 if paused {
                     self.paused.insert(subtask.clone());
@@ -147,7 +147,7 @@ impl<'a> CoordinatorLoop<'a> {
             JobEvent::Declined { checkpoint, subtask, reason } => {
                 self.handle(Event::Declined { checkpoint, subtask, reason });
             }
-            JobEvent::Failed { error, .. } => self.fail(error),
+            JobEvent::Failed(error) => self.fail(error),
             JobEvent::Stored(checkpoint) => self.handle(Event::Stored { checkpoint }),
             JobEvent::StoreFailed { checkpoint, effect, reason } => {
                 self.handle(Event::StoreFailed { checkpoint, effect, reason });

@@ -28,7 +28,7 @@ pub(crate) enum Control {
 #[derive(Debug)]
 pub(crate) enum JobEvent {
     /// State is restored, the subtask waits for [`Control::Start`].
-    Ready(SubtaskId),
+    Ready,
     /// A source has read all its input, or was paused and has stopped reading.
     AtEnd {
         subtask: SubtaskId,
@@ -45,7 +45,7 @@ pub(crate) enum JobEvent {
     /// A subtask gave a checkpoint up.
     Declined { checkpoint: CheckpointId, subtask: SubtaskId, reason: DeclineReason },
     /// A subtask failed.
-    Failed { subtask: SubtaskId, error: JobError },
+    Failed(JobError),
     /// A checkpoint's metadata is published.
     Stored(CheckpointId),
     /// A checkpoint's metadata could not be published.

@@ -88,7 +88,7 @@ impl SubtaskEnv {
     /// Says that state is restored, then waits for the word to begin; `false` if the job ends
     /// before that.
     pub(crate) fn ready(&self) -> bool {
-        self.report(JobEvent::Ready(self.id.clone()));
+        self.report(JobEvent::Ready);
         loop {
             match self.control.recv() {
                 Ok(Control::Start) => return true,

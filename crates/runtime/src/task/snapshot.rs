@@ -78,15 +78,14 @@ impl SubtaskEnv {
     fn run_asynchronous_part(&self, mut frozen: Frozen) {
         let started = self.clock.monotonic();
         let checkpoint = frozen.checkpoint;
-        let subtask = self.id.clone();
         if let Err(error) = catch(|| prepare_output(&mut frozen)) {
-            let error = error.context("output could not be prepared");
-            return self.report(JobEvent::Failed { subtask, error });
+            let error = error.context("output could not be prepared").context(&self.id);
+            return self.report(JobEvent::Failed(error));
         }
         let cancel = self.cancels.flag(checkpoint);
         match catch(|| self.write_snapshot(frozen, &cancel, started)) {
             Ok((payload, metrics)) => {
-                let payload = Box::new(payload);
+                let (payload, subtask) = (Box::new(payload), self.id.clone());
                 self.report(JobEvent::Acknowledged { checkpoint, subtask, payload, metrics });
             }
             Err(_) if cancel.is_cancelled() => self.decline(checkpoint, DeclineReason::Cancelled),
