@@ -62,6 +62,7 @@ impl EntryRules {
     }
 
     /// Checks an entry that is to be written.
+    #[inline]
     pub(crate) fn check(&self, entry: &SnapshotEntry<'_>) -> Result<()> {
         self.check_state(u64::from(entry.state), entry.user_key.len())
             .map_err(SnapshotError::invalid)?;
@@ -84,49 +85,90 @@ impl EntryRules {
 }
 
 /// The most bytes that `entry` can take in a block.
+#[inline]
 pub(super) fn encoded_bytes_max(entry: &SnapshotEntry<'_>) -> usize {
     let parts = entry.key.len() + entry.namespace.len() + entry.user_key.len() + entry.value.len();
     parts + 1 + 5 * VARINT_BYTES_MAX
 }
 
-/// Appends `entry`; `previous` is the entry before it in the same block.
-pub(super) fn encode_into(entry: &SnapshotEntry<'_>, previous: Option<&Last>, out: &mut Vec<u8>) {
-    let mut flags = 0;
-    if let Some(previous) = previous {
-        if previous.state == entry.state {
-            flags |= SAME_STATE;
-        }
-        if previous.key == entry.key {
-            flags |= SAME_KEY;
-        }
-        if previous.namespace == entry.namespace {
-            flags |= SAME_NAMESPACE;
+/// The last entry that was encoded, as parts of the block that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    pub(super) group: KeyGroup,
+    state: u16,
+    key_prefix: u64,
+    key: Span,
+    namespace: Span,
+    user_key: Span,
+}
+
+/// The first eight bytes, zeros behind a shorter key, as a number that sorts as they do. Most keys
+/// differ here, and it is at hand where the key was only just stored.
+#[inline]
+fn prefix(key: &[u8]) -> u64 {
+    match key.first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => {
+            key.iter().fold(0, |prefix, byte| prefix << 8 | u64::from(*byte))
+                << (8 * (8 - key.len()) as u32 % 64)
         }
     }
-    if entry.user_key.is_empty() {
-        flags |= NO_USER_KEY;
-    }
+}
+
+#[inline]
+fn compare_parts(before: &[u8], part: &[u8]) -> Ordering {
+    if before.is_empty() && part.is_empty() { Ordering::Equal } else { before.cmp(part) }
+}
+
+/// What `entry` shares with the one before it, as flags; `None` if it does not come after it.
+#[inline]
+pub(super) fn compare(tail: &Tail, block: &[u8], entry: &SnapshotEntry<'_>) -> Option<u8> {
+    let state = tail.state.cmp(&entry.state);
+    let key =
+        tail.key_prefix.cmp(&prefix(entry.key)).then_with(|| tail.key.of(block).cmp(entry.key));
+    let namespace = compare_parts(tail.namespace.of(block), entry.namespace);
+    let order =
+        state.then(key).then(namespace).then_with(|| tail.user_key.of(block).cmp(entry.user_key));
+    let flag = |order: Ordering, flag: u8| if order == Ordering::Equal { flag } else { 0 };
+    (order == Ordering::Less)
+        .then(|| flag(state, SAME_STATE) | flag(key, SAME_KEY) | flag(namespace, SAME_NAMESPACE))
+}
+
+/// Appends `entry`. `tail` is the entry before it in the same block, `shared` what [`compare`] found.
+#[inline]
+pub(super) fn encode_into(
+    entry: &SnapshotEntry<'_>,
+    tail: Option<&Tail>,
+    shared: u8,
+    out: &mut Vec<u8>,
+) -> Tail {
+    out.reserve(encoded_bytes_max(entry));
+    let flags = shared | if entry.user_key.is_empty() { NO_USER_KEY } else { 0 };
     out.push(flags);
     if flags & SAME_STATE == 0 {
         put_varint(out, u64::from(entry.state));
     }
-    if flags & SAME_KEY == 0 {
-        put_bytes(out, entry.key);
-    }
-    if flags & SAME_NAMESPACE == 0 {
-        put_bytes(out, entry.namespace);
-    }
-    if flags & NO_USER_KEY == 0 {
-        put_bytes(out, entry.user_key);
-    }
-    put_bytes(out, entry.value);
+    let mut put = |part: &[u8], leave_out: bool, before: Span| {
+        if leave_out {
+            return before;
+        }
+        put_bytes(out, part);
+        Span { start: out.len() - part.len(), end: out.len() }
+    };
+    let (key, namespace) = tail.map_or_else(Default::default, |tail| (tail.key, tail.namespace));
+    let key = put(entry.key, flags & SAME_KEY != 0, key);
+    let namespace = put(entry.namespace, flags & SAME_NAMESPACE != 0, namespace);
+    let user_key = put(entry.user_key, flags & NO_USER_KEY != 0, Span::default());
+    put(entry.value, false, Span::default());
+    let key_prefix = prefix(entry.key);
+    Tail { group: entry.group, state: entry.state, key_prefix, key, namespace, user_key }
 }
 
 /// A copy of an entry's address, to compare the next one with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Last {
-    pub(super) group: Option<KeyGroup>,
-    pub(super) state: u16,
+    group: Option<KeyGroup>,
+    state: u16,
     key: Vec<u8>,
     namespace: Vec<u8>,
     user_key: Vec<u8>,
@@ -295,5 +337,30 @@ impl EntryCursor {
             user_key: self.user_key.of(block),
             value: self.value.of(block),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_sort_as_the_keys_do_unless_they_are_equal() {
+        let keys: [&[u8]; 9] = [
+            b"",
+            b"\0",
+            b"\0\0\0\0\0\0\0\0\0",
+            b"\0\x01",
+            b"a",
+            b"a\0",
+            b"aaaaaaa",
+            b"aaaaaaaa",
+            b"b",
+        ];
+        for (a, b) in keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b))) {
+            let order = prefix(a).cmp(&prefix(b));
+            assert!(order == Ordering::Equal || order == a.cmp(b), "{a:?} {b:?}");
+        }
+        assert_eq!(prefix(b"abc"), 0x6162_6300_0000_0000);
     }
 }

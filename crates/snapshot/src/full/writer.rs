@@ -1,10 +1,12 @@
 //! Writing a full snapshot file, streaming: one block and the index are in memory.
 
+use core::cmp::Ordering;
+
 use millpond_state::{EntrySink, KeyGroup, SnapshotEntry, StateDescriptor, StateError};
 
 use crate::error::{Result, SnapshotError};
 use crate::frame::{BlockKind, BlockWriter, FOOTER_BYTES, Footer, file_header};
-use crate::full::entry::{EntryRules, Last, encode_into, encoded_bytes_max};
+use crate::full::entry::{EntryRules, Tail, compare, encode_into, encoded_bytes_max};
 use crate::full::index::encode_index;
 use crate::full::schema::encode_schema;
 use crate::full::{Compression, FullOptions, FullSummary, KeyGroupSummary, summarize_states};
@@ -24,7 +26,8 @@ pub struct FullWriter<W> {
     /// The block being filled.
     raw: Vec<u8>,
     raw_entries: u32,
-    last: Last,
+    /// The last entry; its parts are in the block being filled.
+    tail: Option<Tail>,
     groups: Vec<KeyGroupSummary>,
     failed: bool,
 }
@@ -61,7 +64,7 @@ impl<W: ByteSink> FullWriter<W> {
             states: None,
             raw: Vec::new(),
             raw_entries: 0,
-            last: Last::default(),
+            tail: None,
             groups: Vec::new(),
             failed: false,
         })
@@ -124,26 +127,28 @@ impl<W: ByteSink> FullWriter<W> {
             return Err(SnapshotError::invalid("an entry before the snapshot was begun"));
         };
         schema.rules.check(entry).map_err(|error| error.in_key_group(entry.group))?;
-        if !self.last.is_before(entry) {
-            return Err(SnapshotError::invalid(
-                "entries must come in ascending order of key group, state, key, namespace and \
-                 user key, each once",
-            )
-            .in_key_group(entry.group));
+        let mut shared = 0;
+        let mut new_group = true;
+        if let Some(tail) = &self.tail {
+            let found = match tail.group.cmp(&entry.group) {
+                Ordering::Less => Some(0),
+                Ordering::Equal => compare(tail, &self.raw, entry),
+                Ordering::Greater => None,
+            };
+            shared = found.ok_or_else(|| out_of_order(entry))?;
+            new_group = tail.group != entry.group;
         }
-        let new_group = self.last.group != Some(entry.group);
         let full = self.raw.len() + encoded_bytes_max(entry) > self.block_bytes;
-        if new_group || (full && self.raw_entries > 0) {
+        if new_group || full {
             self.flush_block()?;
+            shared = 0;
         }
         if new_group {
             self.groups.push(empty_group(entry.group, self.blocks.offset()));
         }
-        let previous = (self.raw_entries > 0).then_some(&self.last);
-        encode_into(entry, previous, &mut self.raw);
+        self.tail = Some(encode_into(entry, self.tail.as_ref(), shared, &mut self.raw));
         self.raw_entries += 1;
         count_entry(self.groups.last_mut(), entry.state);
-        self.last.set(entry);
         Ok(())
     }
 
@@ -197,6 +202,15 @@ impl<W: ByteSink> EntrySink for FullWriter<W> {
     fn entry(&mut self, entry: &SnapshotEntry<'_>) -> Result<(), StateError> {
         self.guarded(|writer| writer.add(entry))
     }
+}
+
+#[cold]
+fn out_of_order(entry: &SnapshotEntry<'_>) -> SnapshotError {
+    SnapshotError::invalid(
+        "entries must come in ascending order of key group, state, key, namespace and user key, \
+         each once",
+    )
+    .in_key_group(entry.group)
 }
 
 fn empty_group(group: KeyGroup, offset: u64) -> KeyGroupSummary {

@@ -17,7 +17,11 @@ type Address = (u16, u16, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Few different bytes and short parts, so that neighbours share them; now and then a long one.
 fn part() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![8 => vec(0u8..3, 0..4), 1 => vec(any::<u8>(), 0..200)]
+    prop_oneof![
+        6 => vec(0u8..3, 0..4),
+        2 => vec(0u8..2, 9..11).prop_map(|tail| [[7; 8].as_slice(), &tail].concat()),
+        1 => vec(any::<u8>(), 0..200),
+    ]
 }
 
 fn address() -> impl Strategy<Value = Address> {
