@@ -8,10 +8,10 @@ use millpond_state::{
 
 use crate::env::Env;
 use crate::epochs::Epochs;
-use crate::linear_table::Written;
+use crate::linear_table::{Editing, Written};
 use crate::map_visit::{Visit, visit_map};
 use crate::options::MemoryOptions;
-use crate::probe::Probe;
+use crate::probe::{Probe, address_hash};
 use crate::snapshot_task::{MemorySnapshot, SharedTable};
 use crate::table::{Table, table, table_mut};
 
@@ -69,7 +69,7 @@ impl MemoryBackend {
     }
 
     /// Sets the value of an entry whose lengths are checked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_entry(
         &mut self,
         state: StateId,
@@ -78,13 +78,32 @@ impl MemoryBackend {
     ) -> Result<()> {
         let table = table_mut(&mut self.tables, &self.registry, state, false)?;
         let group = table.group_mut(at.group(), &mut self.env)?;
-        group.put(&Probe::new(at), value, &mut self.env)
+        group.put(at, address_hash(at), None, value, &mut self.env)
+    }
+
+    /// The value of an entry; one in pieces reads as empty.
+    #[inline(always)]
+    fn get_in_one_piece(&self, state: StateId, at: &EntryKey<'_>) -> Result<Option<&[u8]>> {
+        let Some(table) = self.tables.get(state.index()) else { return Ok(None) };
+        let Some(group) = table.group_if(at.group()) else {
+            return table.check_group(at.group()).map(|()| None);
+        };
+        let hash = address_hash(at);
+        Ok(group.segment_of(hash).and_then(|segment| segment.get(at, hash)))
+    }
+
+    /// The value of an entry of a state whose values may be in pieces, or the error if this is no
+    /// state of plain values.
+    #[inline(never)]
+    fn get_unusual(&mut self, state: StateId, at: &EntryKey<'_>) -> Result<Option<&[u8]>> {
+        self.coalesce(state, at)?;
+        self.get_in_one_piece(state, at)
     }
 
     /// Brings the value of an entry into one piece if it isn't.
     fn coalesce(&mut self, state: StateId, at: &EntryKey<'_>) -> Result<()> {
         let table = table_mut(&mut self.tables, &self.registry, state, false)?;
-        if !table.may_scatter {
+        if !table.may_scatter() {
             return Ok(());
         }
         let probe = Probe::new(at);
@@ -137,19 +156,15 @@ impl KeyedBackend for MemoryBackend {
         self.registry.descriptors()
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<'a>(&'a mut self, state: StateId, at: EntryKey<'_>) -> Result<Option<&'a [u8]>> {
-        if table(&self.tables, &self.registry, state, false)?.may_scatter {
-            self.coalesce(state, &at)?;
+        if !self.tables.get(state.index()).is_some_and(Table::is_plain) {
+            return self.get_unusual(state, &at);
         }
-        let table = table(&self.tables, &self.registry, state, false)?;
-        let Some(group) = table.group(at.group())? else { return Ok(None) };
-        let probe = Probe::new(&at);
-        let Some(segment) = group.segment(&probe) else { return Ok(None) };
-        Ok(segment.find(&probe).map(|found| segment.value_bytes(&found.layout)))
+        self.get_in_one_piece(state, &at)
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, state: StateId, at: EntryKey<'_>, value: &[u8]) -> Result<()> {
         at.check_lengths()?;
         check_value_len(value.len())?;
@@ -170,7 +185,7 @@ impl KeyedBackend for MemoryBackend {
         at.check_lengths()?;
         let table = table_mut(&mut self.tables, &self.registry, state, false)?;
         let probe = Probe::new(&at);
-        table.may_scatter = true;
+        table.set_appended();
         let group = table.group_mut(at.group(), &mut self.env)?;
         group.write(&probe, &mut self.env, |segment, env| {
             segment.append(&probe, bytes, env).map(Written::added_if)
@@ -184,7 +199,7 @@ impl KeyedBackend for MemoryBackend {
         out: &mut [Option<&'a [u8]>],
     ) -> Result<()> {
         check_lengths_equal(entries.len(), out.len())?;
-        if table(&self.tables, &self.registry, state, false)?.may_scatter {
+        if table(&self.tables, &self.registry, state, false)?.may_scatter() {
             for at in entries {
                 self.coalesce(state, at)?;
             }
@@ -210,14 +225,15 @@ impl KeyedBackend for MemoryBackend {
         entries: &[EntryKey<'_>],
         change: &mut BatchVisitor<'_>,
     ) -> Result<()> {
-        let scatters = table(&self.tables, &self.registry, state, false)?.may_scatter;
+        let scatters = table(&self.tables, &self.registry, state, false)?.may_scatter();
         if scatters {
             for at in entries {
                 self.coalesce(state, at)?;
             }
         }
         let table = table_mut(&mut self.tables, &self.registry, state, false)?;
-        crate::batch::update_many(table, entries, change, &mut self.edit, &mut self.env)
+        let mut editing = Editing { buffer: &mut self.edit, env: &mut self.env };
+        crate::batch::update_many(table, entries, change, &mut editing)
     }
 
     fn map_get<'a>(

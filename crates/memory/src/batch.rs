@@ -2,9 +2,10 @@
 //!
 //! An access misses the cache twice, one after the other: at the line of tags and at the entry. A
 //! batch is worked on in windows, in three passes: hash all and touch their lines, match tags and
-//! touch the entries, then finish one by one in order. Within a pass the accesses don't depend on
-//! each other, so the processor waits for many at once. Touching is an ordinary load whose result is
-//! kept alive; that needs no prefetch instruction.
+//! touch the entries, then finish one by one in order. Touching is an ordinary load whose result is
+//! kept alive: no prefetch instruction is needed. It happens in loops of its own that do nothing
+//! else, so that the processor, which looks some hundred instructions ahead, has the misses of the
+//! whole window under way at once.
 //!
 //! # Invariants
 //! - What the first passes found is a hint. It is used only while no entry was moved since
@@ -12,12 +13,12 @@
 
 use core::hint::black_box;
 
-use millpond_state::{BatchVisitor, Decision, EditBuffer, EntryKey, Result, check_value_len};
+use millpond_state::{BatchVisitor, EntryKey, Result, check_value_len};
 
-use crate::entry_layout::{Layout, u64_at};
 use crate::env::Env;
-use crate::line::OFFSET_LIMIT;
-use crate::probe::Probe;
+use crate::line::{Line, OFFSET_LIMIT, tag_of};
+use crate::linear_table::Editing;
+use crate::probe::address_hash;
 use crate::segment::Segment;
 use crate::table::Table;
 
@@ -27,54 +28,46 @@ const WINDOW: usize = 32;
 /// No entry starts here.
 const NOWHERE: usize = OFFSET_LIMIT;
 
-/// What the first passes learned about one entry.
-#[derive(Clone, Copy)]
-struct Hint<'t, 'k> {
-    probe: Probe<'k>,
-    segment: Option<&'t Segment>,
+/// What the first passes learned about a window: by position in it.
+struct Hints<'t> {
+    /// Hash of key and namespace.
+    hashes: [u64; WINDOW],
+    segments: [Option<&'t Segment>; WINDOW],
     /// Where in the segment's arena the entry may be.
-    at: usize,
+    places: [usize; WINDOW],
 }
 
 /// Looks a window of at most [`WINDOW`] entries up, as far as that needs no waiting. Entries of
 /// foreign key groups are no error here: the last pass meets them in order.
 #[inline]
-fn look_up<'t, 'k>(table: &'t Table, entries: &[EntryKey<'k>]) -> [Hint<'t, 'k>; WINDOW] {
-    let nothing = Hint { probe: Probe::NOTHING, segment: None, at: NOWHERE };
-    let mut hints = [nothing; WINDOW];
-    let mut touched = 0;
-    for (hint, at) in hints.iter_mut().zip(entries) {
-        hint.probe = Probe::new(at);
-        hint.segment = table.group_if(at.group()).and_then(|group| group.segment(&hint.probe));
-        if let Some(line) = hint.segment.and_then(|segment| segment.line_of(hint.probe.hash)) {
-            touched ^= line.touch();
+fn look_up<'t>(table: &'t Table, entries: &[EntryKey<'_>]) -> Hints<'t> {
+    let mut hints =
+        Hints { hashes: [0; WINDOW], segments: [None; WINDOW], places: [NOWHERE; WINDOW] };
+    let count = entries.len();
+    let mut lines = [&Line::EMPTY; WINDOW];
+    let outputs = hints.hashes.iter_mut().zip(&mut hints.segments).zip(&mut lines);
+    for (at, ((hash, segment), line)) in entries.iter().zip(outputs) {
+        *hash = address_hash(at);
+        *segment = table.group_if(at.group()).and_then(|group| group.segment_of(*hash));
+        *line = segment.and_then(|segment| segment.line_of(*hash)).unwrap_or(&Line::EMPTY);
+    }
+    black_box(lines.iter().take(count).fold(0, |touched, line| touched ^ line.touch()));
+    let mut heads = [&[0u8; 8]; WINDOW];
+    let inputs = hints.hashes.iter().zip(&hints.segments).zip(&lines).take(count);
+    let outputs = hints.places.iter_mut().zip(&mut heads);
+    for (((hash, segment), line), (place, head)) in inputs.zip(outputs) {
+        let candidates = line.candidates(tag_of(*hash));
+        if let Some(segment) = segment
+            && !candidates.is_empty()
+        {
+            *place = line.offset(candidates.first());
+            *head = segment.arena.get(*place..).and_then(|b| b.first_chunk()).unwrap_or(*head);
         }
     }
-    black_box(touched);
-    for hint in hints.iter_mut().take(entries.len()) {
-        let Some(segment) = hint.segment else { continue };
-        if let Some(line) = segment.line_of(hint.probe.hash) {
-            let candidates = line.matching(hint.probe.tag);
-            if candidates != 0 {
-                hint.at = line.offset(candidates.trailing_zeros() as usize);
-                touched ^= u64_at(&segment.arena, hint.at);
-            }
-        }
-    }
-    black_box(touched);
+    black_box(
+        heads.iter().take(count).fold(0, |touched, head| touched ^ u64::from_le_bytes(**head)),
+    );
     hints
-}
-
-impl<'t> Hint<'t, '_> {
-    /// Finds the entry.
-    #[inline]
-    fn find(&self) -> Option<(&'t Segment, Layout)> {
-        let segment = self.segment?;
-        if let Some(layout) = segment.entry_if(self.at, &self.probe) {
-            return Some((segment, layout));
-        }
-        segment.find(&self.probe).map(|found| (segment, found.layout))
-    }
 }
 
 /// Reads many entries.
@@ -85,20 +78,15 @@ pub(crate) fn get_many<'t>(
 ) -> Result<()> {
     for (entries, out) in entries.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
         let hints = look_up(table, entries);
-        for ((hint, at), out) in hints.iter().zip(entries).zip(out) {
-            table.group(at.group())?;
-            *out = hint.find().map(|(segment, layout)| segment.value_bytes(&layout));
+        let hinted = hints.hashes.iter().zip(&hints.segments).zip(&hints.places);
+        for ((((hash, segment), place), at), out) in hinted.zip(entries).zip(out) {
+            *out = match segment {
+                Some(segment) => segment.get_at(at, *hash, *place),
+                None => table.group(at.group()).map(|_| None)?,
+            };
         }
     }
     Ok(())
-}
-
-/// Where an entry may be, without a borrow of the table.
-type Place<'k> = (Probe<'k>, usize);
-
-#[inline]
-fn places<'k>(table: &Table, entries: &[EntryKey<'k>]) -> [Place<'k>; WINDOW] {
-    look_up(table, entries).map(|hint| (hint.probe, hint.at))
 }
 
 /// Writes many entries.
@@ -109,13 +97,13 @@ pub(crate) fn put_many(
     env: &mut Env,
 ) -> Result<()> {
     for (entries, values) in entries.chunks(WINDOW).zip(values.chunks(WINDOW)) {
-        let places = places(table, entries);
+        let Hints { hashes, places, .. } = look_up(table, entries);
         let moves = env.moves;
-        for (((probe, hint), at), value) in places.iter().zip(entries).zip(values) {
+        for (((hash, place), at), value) in hashes.iter().zip(&places).zip(entries).zip(values) {
             at.check_lengths()?;
             check_value_len(value.len())?;
-            let hint = if env.moves == moves { *hint } else { NOWHERE };
-            table.group_mut(at.group(), env)?.put_at(probe, hint, value, env)?;
+            let place = (env.moves == moves).then_some(*place);
+            table.group_mut(at.group(), env)?.put(at, *hash, place, value, env)?;
         }
     }
     Ok(())
@@ -126,26 +114,22 @@ pub(crate) fn update_many(
     table: &mut Table,
     entries: &[EntryKey<'_>],
     change: &mut BatchVisitor<'_>,
-    edit: &mut EditBuffer,
-    env: &mut Env,
+    editing: &mut Editing<'_>,
 ) -> Result<()> {
+    if let [at] = entries {
+        at.check_lengths()?;
+        let group = table.group_mut(at.group(), editing.env)?;
+        return group.update(at, address_hash(at), None, editing, |edit| change(0, edit));
+    }
     let mut index = 0;
     for entries in entries.chunks(WINDOW) {
-        let places = places(table, entries);
-        let moves = env.moves;
-        for ((probe, hint), at) in places.iter().zip(entries) {
+        let Hints { hashes, places, .. } = look_up(table, entries);
+        let moves = editing.env.moves;
+        for ((hash, place), at) in hashes.iter().zip(&places).zip(entries) {
             at.check_lengths()?;
-            let hint = if env.moves == moves { *hint } else { NOWHERE };
-            let group = table.group_mut(at.group(), env)?;
-            change(index, &mut edit.begin(group.get_at(probe, hint)))?;
-            match edit.decision() {
-                Decision::Keep => {}
-                Decision::Replace => {
-                    check_value_len(edit.bytes().len())?;
-                    group.put_at(probe, hint, edit.bytes(), env)?;
-                }
-                Decision::Remove => group.remove(probe, env)?,
-            }
+            let place = (editing.env.moves == moves).then_some(*place);
+            let group = table.group_mut(at.group(), editing.env)?;
+            group.update(at, *hash, place, editing, |edit| change(index, edit))?;
             index += 1;
         }
     }

@@ -55,6 +55,20 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
 }
 
+/// The length of the value of an entry with this header, if it fills its area in the arena.
+#[inline]
+pub(crate) const fn plain_area(header: u64) -> Option<usize> {
+    let word = (header >> 48) as u16;
+    if word & !AREA_MASK == 0 { Some(word as usize) } else { None }
+}
+
+/// Sixteen bytes as two little-endian words.
+#[inline]
+pub(crate) const fn two_words(bytes: &[u8; 16]) -> [u64; 2] {
+    let both = u128::from_le_bytes(*bytes);
+    [both as u64, (both >> 64) as u64]
+}
+
 #[inline]
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_le_bytes(*b))
@@ -90,13 +104,6 @@ impl Layout {
         }
         let namespace_at = key_at + key;
         Self { at, header, key_at, namespace_at, area_at: namespace_at + namespace }
-    }
-
-    /// The layout of an entry with an 8-byte key and no namespace, without looking at lengths.
-    #[inline]
-    pub(crate) const fn short(header: u64, at: usize) -> Self {
-        let key_at = at + HEADER_BYTES;
-        Self { at, header, key_at, namespace_at: key_at + 8, area_at: key_at + 8 }
     }
 
     /// The epoch of the last change.
@@ -172,21 +179,11 @@ impl Layout {
     }
 
     /// Stores `value` where the old one is. `false`, and nothing is changed, if it doesn't fit.
-    #[inline]
     pub(crate) fn overwrite(&self, arena: &mut [u8], value: &[u8], epoch: u32) -> bool {
-        if self.is_side() || value.len() > self.area_bytes() {
+        let area = self.area_bytes();
+        if self.is_side() || value.len() > area {
             return false;
         }
-        let word = value.len() as u16;
-        if word == self.word() {
-            let end = self.area_at + value.len();
-            if let Some(place) = arena.get_mut(self.area_at..end) {
-                place.copy_from_slice(value);
-            }
-            self.touch(arena, epoch);
-            return true;
-        }
-        let area = self.area_bytes();
         if let Some(place) = arena.get_mut(self.area_at..self.area_at + area) {
             let word = fill_area(place, value);
             set_header(arena, self.at, epoch, (self.header >> 32) as u16, word);

@@ -44,6 +44,7 @@ mod restore;
 mod segment;
 mod segment_list;
 mod segment_map;
+mod short;
 mod side;
 mod slot;
 mod snapshot_task;

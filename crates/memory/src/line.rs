@@ -29,6 +29,12 @@ const DELETED: u8 = 1;
 
 const TAGS_AT: usize = 48;
 
+/// The lowest bit of each byte.
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+
+/// The highest bit of each byte.
+const HIGH_BITS: u64 = LOW_BITS << 7;
+
 /// The tag of an entry with this hash: neither empty nor deleted.
 #[inline]
 pub(crate) const fn tag_of(hash: u64) -> u8 {
@@ -41,6 +47,48 @@ pub(crate) const fn tag_of(hash: u64) -> u8 {
 #[repr(align(64))]
 pub(crate) struct Line {
     bytes: [u8; 64],
+}
+
+/// Some of the slots of a line: bit `8 * i` is slot `i`, bit `8 * i + 1` is slot `8 + i`. That is how
+/// comparing eight tags at a time in a general-purpose register leaves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotSet(u64);
+
+impl SlotSet {
+    const ALL: Self = Self(0x0303_0303_0303_0303);
+
+    /// Whether there are no slots.
+    #[inline]
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// One of the slots; any slot of the line if there are none.
+    #[inline]
+    pub(crate) const fn first(self) -> usize {
+        let bit = self.0.trailing_zeros() as usize;
+        ((bit >> 3) | ((bit & 1) << 3)) & (SLOTS - 1)
+    }
+
+    /// Whether `slot` is among them.
+    #[inline]
+    pub(crate) const fn contains(self, slot: usize) -> bool {
+        self.0 & (1 << ((slot & 7) * 8 + (slot >> 3))) != 0
+    }
+}
+
+impl Iterator for SlotSet {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
+        let slot = self.first();
+        self.0 &= self.0 - 1;
+        Some(slot)
+    }
 }
 
 impl Line {
@@ -58,28 +106,52 @@ impl Line {
         self.tags() as u64
     }
 
-    /// One bit for each slot whose tag is `tag`.
+    /// The slots whose tag is `tag`, and perhaps some that follow one.
     #[inline]
-    pub(crate) fn matching(&self, tag: u8) -> u32 {
-        equal_bytes(self.tags(), tag)
+    pub(crate) fn candidates(&self, tag: u8) -> SlotSet {
+        let (tags, wanted) = (self.tags(), tag as u64 * LOW_BITS);
+        let (low, high) = (tags as u64 ^ wanted, (tags >> 64) as u64 ^ wanted);
+        // The borrow out of a zero byte may mark the byte after it: hence "perhaps".
+        let low = low.wrapping_sub(LOW_BITS) & !low & HIGH_BITS;
+        let high = high.wrapping_sub(LOW_BITS) & !high & HIGH_BITS;
+        SlotSet((low >> 7) | (high >> 6))
     }
 
-    /// One bit for each empty slot.
+    /// Whether there is an empty slot.
     #[inline]
-    pub(crate) fn empties(&self) -> u32 {
-        equal_bytes(self.tags(), EMPTY)
+    pub(crate) fn has_empty(&self) -> bool {
+        !self.candidates(EMPTY).is_empty()
     }
 
-    /// One bit for each slot that an entry can be put into.
+    /// The empty slots.
     #[inline]
-    pub(crate) fn free(&self) -> u32 {
-        self.empties() | self.matching(DELETED)
+    fn empties(&self) -> SlotSet {
+        self.below(1)
     }
 
-    /// One bit for each slot that holds an entry.
+    /// The slots that an entry can be put into.
     #[inline]
-    pub(crate) fn live(&self) -> u32 {
-        !self.free() & 0xffff
+    pub(crate) fn free(&self) -> SlotSet {
+        self.below(2)
+    }
+
+    /// The slots that hold an entry.
+    #[inline]
+    pub(crate) fn live(&self) -> SlotSet {
+        SlotSet(self.free().0 ^ SlotSet::ALL.0)
+    }
+
+    /// The slots whose tag is below `bound`, 1 or 2.
+    #[inline]
+    fn below(&self, bound: u8) -> SlotSet {
+        let tags = self.tags();
+        let small = |half: u64| {
+            // Adding carries into a byte's high bit unless its low seven bits are below the bound;
+            // no carry leaves the byte.
+            let add = (0x80 - u64::from(bound)) * LOW_BITS;
+            !((half & !HIGH_BITS).wrapping_add(add) | half) & HIGH_BITS
+        };
+        SlotSet((small(tags as u64) >> 7) | (small((tags >> 64) as u64) >> 6))
     }
 
     /// The offset in slot `slot`.
@@ -111,7 +183,7 @@ impl Line {
     /// Takes the entry out of slot `slot`. Returns whether the slot is as good as never used.
     #[inline]
     pub(crate) fn clear(&mut self, slot: usize) -> bool {
-        let never_full = self.empties() != 0;
+        let never_full = self.has_empty();
         self.set_tag(slot, if never_full { EMPTY } else { DELETED });
         never_full
     }
@@ -119,7 +191,7 @@ impl Line {
     /// Whether slot `slot` is empty, not merely deleted.
     #[inline]
     pub(crate) fn is_empty_slot(&self, slot: usize) -> bool {
-        self.empties() & (1 << slot) != 0
+        self.empties().contains(slot)
     }
 
     #[inline]
@@ -130,24 +202,6 @@ impl Line {
     }
 }
 
-/// One bit for each of the sixteen bytes of `word` that equals `byte`.
-#[inline]
-const fn equal_bytes(word: u128, byte: u8) -> u32 {
-    equal_bytes_of_half(word as u64, byte) | (equal_bytes_of_half((word >> 64) as u64, byte) << 8)
-}
-
-/// The same for eight bytes, within a general-purpose register.
-#[inline]
-const fn equal_bytes_of_half(word: u64, byte: u8) -> u32 {
-    const LOW_SEVEN: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let differing = word ^ (byte as u64 * 0x0101_0101_0101_0101);
-    // The high bit of each byte of `zero` is set where `differing` is 0, without carries between
-    // bytes.
-    let zero = !(((differing & LOW_SEVEN) + LOW_SEVEN) | differing | LOW_SEVEN);
-    // Gathers the eight high bits.
-    (((zero >> 7).wrapping_mul(0x0102_0408_1020_4080)) >> 56) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,13 +210,13 @@ mod tests {
     fn slots_keep_their_tag_and_offset_apart_from_their_neighbours() {
         let mut line = Line::EMPTY;
         for slot in 0..SLOTS {
-            line.set(slot, slot as u8 + 2, OFFSET_LIMIT - 1 - slot);
+            line.set(slot, slot as u8 * 2 + 2, OFFSET_LIMIT - 1 - slot);
         }
         for slot in 0..SLOTS {
             assert_eq!(line.offset(slot), OFFSET_LIMIT - 1 - slot);
-            assert_eq!(line.matching(slot as u8 + 2), 1 << slot);
+            assert_eq!(line.candidates(slot as u8 * 2 + 2).first(), slot);
         }
-        assert_eq!(line.live(), 0xffff);
+        assert_eq!(line.live(), SlotSet::ALL);
     }
 
     #[test]
@@ -170,24 +224,46 @@ mod tests {
         let mut line = Line::EMPTY;
         line.set(3, 9, 77);
         assert!(line.clear(3));
-        assert_eq!(line.empties(), 0xffff);
+        assert_eq!(line.empties(), SlotSet::ALL);
         for slot in 0..SLOTS {
             line.set(slot, 200, slot);
         }
+        assert!(!line.has_empty());
         assert!(!line.clear(5));
-        assert_eq!((line.empties(), line.free(), line.live()), (0, 1 << 5, 0xffff & !(1 << 5)));
+        assert!(!line.has_empty() && !line.is_empty_slot(5));
+        assert_eq!(line.free().collect::<Vec<_>>(), [5]);
+        assert_eq!(line.live().count(), SLOTS - 1);
     }
 
     #[test]
-    fn equal_bytes_are_found_one_by_one() {
-        let mut word = 0x0001_0180_81ff_fe7f_0000_0100_ff01_0002_u128;
-        for _ in 0..2_000 {
-            for byte in [0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff] {
-                let bytes = word.to_le_bytes();
-                let expected = (0..16).filter(|i| bytes[*i] == byte).map(|i| 1 << i).sum::<u32>();
-                assert_eq!(equal_bytes(word, byte), expected, "{word:x}");
+    fn tags_of_all_values_are_told_apart() {
+        let mut rng = 1u64;
+        for _ in 0..5_000 {
+            let mut line = Line::EMPTY;
+            let mut tags = [0u8; SLOTS];
+            for (slot, tag) in tags.iter_mut().enumerate() {
+                rng = rng.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                let choices = [0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xff, (rng >> 40) as u8];
+                *tag = choices[(rng >> 50) as usize % choices.len()];
+                line.set(slot, *tag, 0);
             }
-            word = word.rotate_left(13).wrapping_mul(0x0100_0001_0000_0000_0000_013b) ^ (word >> 7);
+            let slots = |test: &dyn Fn(u8) -> bool| {
+                (0..SLOTS).filter(|slot| test(tags[*slot])).collect::<Vec<_>>()
+            };
+            let sorted = |set: SlotSet| {
+                let mut slots: Vec<_> = set.collect();
+                slots.sort_unstable();
+                slots
+            };
+            assert_eq!(sorted(line.empties()), slots(&|tag| tag == 0));
+            assert_eq!(sorted(line.free()), slots(&|tag| tag < 2));
+            assert_eq!(sorted(line.live()), slots(&|tag| tag >= 2));
+            assert_eq!(line.has_empty(), tags.contains(&0));
+            for tag in [2, 3, 0x80, 0xff] {
+                let (found, exact) = (sorted(line.candidates(tag)), slots(&|t| t == tag));
+                assert!(exact.iter().all(|slot| found.contains(slot)), "{tags:?} {tag}");
+                assert_eq!(found.is_empty(), exact.is_empty(), "{tags:?} {tag}");
+            }
         }
     }
 

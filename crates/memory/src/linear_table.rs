@@ -11,11 +11,12 @@
 
 use std::sync::Arc;
 
-use millpond_state::Result;
+use millpond_state::{Decision, Edit, EditBuffer, EntryKey, Result, check_value_len};
 
 use crate::env::Env;
 use crate::probe::Probe;
 use crate::segment::{Found, Payload, Segment};
+use crate::short::short_key;
 use crate::slot::Slot;
 
 /// Entries of a segment, on average, above which the table is split further.
@@ -46,13 +47,21 @@ impl LinearTable {
     #[inline]
     pub(crate) fn slot_index(&self, hash: u64) -> usize {
         let index = hash as usize & self.mask;
-        if index < self.slots.len() { index } else { index & (self.mask >> 1) }
+        // Without a branch, which would be unpredictable.
+        let missing = usize::from(index >= self.slots.len()).wrapping_neg();
+        index & !(missing & !(self.mask >> 1))
     }
 
     /// The segment that holds what is looked for, if it is there.
     #[inline]
     pub(crate) fn segment(&self, probe: &Probe<'_>) -> Option<&Segment> {
-        self.slots.get(self.slot_index(probe.hash)).map(Slot::segment)
+        self.segment_of(probe.hash)
+    }
+
+    /// The segment that a hash belongs to.
+    #[inline]
+    pub(crate) fn segment_of(&self, hash: u64) -> Option<&Segment> {
+        self.slots.get(self.slot_index(hash)).map(Slot::segment)
     }
 
     /// Finds an entry.
@@ -60,66 +69,97 @@ impl LinearTable {
         self.segment(probe)?.find(probe)
     }
 
-    /// The value of an entry that may start at `hint`.
-    #[inline]
-    pub(crate) fn get_at(&self, probe: &Probe<'_>, hint: usize) -> Option<&[u8]> {
-        let segment = self.segment(probe)?;
-        let layout = match segment.entry_if(hint, probe) {
-            Some(layout) => layout,
-            None => segment.find(probe)?.layout,
-        };
-        Some(segment.value_bytes(&layout))
+    /// Lets `change` decide about an entry, which may start at `place`.
+    #[inline(always)]
+    pub(crate) fn update(
+        &mut self,
+        at: &EntryKey<'_>,
+        hash: u64,
+        place: Option<usize>,
+        editing: &mut Editing<'_>,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let index = self.slot_index(hash);
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Some(key) = short_key(at)
+        {
+            let segment = slot.segment();
+            let entry = match place {
+                Some(place) => segment.short_at(key, place),
+                None => segment.short_first(key, hash),
+            };
+            if let Some(entry) = entry
+                && let Some(current) = segment.short_value(entry)
+            {
+                change(&mut editing.buffer.begin(Some(current)))?;
+                if editing.buffer.decision() == Decision::Replace {
+                    let segment = slot.segment_mut(editing.env)?;
+                    let epoch = editing.env.epoch;
+                    if segment.short_overwrite(entry, editing.buffer.bytes(), epoch) {
+                        return Ok(());
+                    }
+                }
+                return self.apply(at, hash, editing);
+            }
+        }
+        let current = self.segment_of(hash).and_then(|segment| segment.get(at, hash));
+        change(&mut editing.buffer.begin(current))?;
+        self.apply(at, hash, editing)
     }
 
-    /// Sets the value of an entry that may start at `hint`.
-    #[inline]
-    pub(crate) fn put_at(
+    /// Applies what an edit decided.
+    #[inline(never)]
+    fn apply(&mut self, at: &EntryKey<'_>, hash: u64, editing: &mut Editing<'_>) -> Result<()> {
+        match editing.buffer.decision() {
+            Decision::Keep => Ok(()),
+            Decision::Remove => self.remove(&Probe::with_hash(at, hash), editing.env),
+            Decision::Replace => {
+                check_value_len(editing.buffer.bytes().len())?;
+                self.put_slow(at, hash, editing.buffer.bytes(), editing.env)
+            }
+        }
+    }
+
+    /// Sets the value of an entry, which may start at `place`.
+    #[inline(always)]
+    pub(crate) fn put(
         &mut self,
-        probe: &Probe<'_>,
-        hint: usize,
+        at: &EntryKey<'_>,
+        hash: u64,
+        place: Option<usize>,
         value: &[u8],
         env: &mut Env,
     ) -> Result<()> {
-        let index = self.slot_index(probe.hash);
-        if let Some(slot) = self.slots.get_mut(index) {
+        let index = self.slot_index(hash);
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Some(key) = short_key(at)
+        {
             let segment = slot.segment_mut(env)?;
-            if let Some(layout) = segment.entry_if(hint, probe)
-                && segment.overwrite_in_place(&layout, value, env.epoch)
+            let entry = match place {
+                Some(place) => segment.short_at(key, place),
+                None => segment.short_first(key, hash),
+            };
+            if let Some(entry) = entry
+                && segment.short_overwrite(entry, value, env.epoch)
             {
                 return Ok(());
             }
         }
-        self.put(probe, value, env)
+        self.put_slow(at, hash, value, env)
     }
 
-    /// Sets the value of an entry.
-    #[inline]
-    pub(crate) fn put(&mut self, probe: &Probe<'_>, value: &[u8], env: &mut Env) -> Result<()> {
-        let index = self.slot_index(probe.hash);
-        let mut found = None;
-        if let Some(slot) = self.slots.get_mut(index) {
-            let segment = slot.segment_mut(env)?;
-            found = segment.find(probe);
-            if let Some(found) = &found
-                && segment.overwrite_in_place(&found.layout, value, env.epoch)
-            {
-                return Ok(());
-            }
-        }
-        self.put_slow(probe, found, value, env)
-    }
-
-    #[cold]
+    #[inline(never)]
     fn put_slow(
         &mut self,
-        probe: &Probe<'_>,
-        found: Option<Found>,
+        at: &EntryKey<'_>,
+        hash: u64,
         value: &[u8],
         env: &mut Env,
     ) -> Result<()> {
-        self.write(probe, env, |segment, env| match &found {
-            Some(found) => segment.overwrite(found, probe, value, env).map(|()| Written::Changed),
-            None => segment.insert(probe, Payload::of(value), env).map(|()| Written::Added),
+        let probe = Probe::with_hash(at, hash);
+        self.write(&probe, env, |segment, env| match segment.find(&probe) {
+            Some(found) => segment.overwrite(&found, &probe, value, env).map(|()| Written::Changed),
+            None => segment.insert(&probe, Payload::of(value), env).map(|()| Written::Added),
         })
     }
 
@@ -208,6 +248,14 @@ impl LinearTable {
         env.account(before * size_of::<Slot>(), self.slots.capacity() * size_of::<Slot>());
         self.mask = self.slots.len().next_power_of_two() - 1;
     }
+}
+
+/// What edits need beside the table.
+pub(crate) struct Editing<'a> {
+    /// Scratch space.
+    pub(crate) buffer: &'a mut EditBuffer,
+    /// The backend's environment.
+    pub(crate) env: &'a mut Env,
 }
 
 /// What a change of a segment did to the number of entries.

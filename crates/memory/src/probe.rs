@@ -14,7 +14,7 @@
 
 use millpond_state::{EntryKey, key_hash};
 
-use crate::entry_layout::{Layout, length_bytes, u64_at};
+use crate::entry_layout::{Layout, length_bytes};
 use crate::line::tag_of;
 
 /// An entry's address, ready to be looked for.
@@ -26,41 +26,32 @@ pub(crate) struct Probe<'a> {
     pub(crate) key: &'a [u8],
     /// The namespace.
     pub(crate) namespace: &'a [u8],
-    /// The first eight bytes of the key, if it has as many.
-    pub(crate) key_word: u64,
-    /// The length bytes of the entry's header.
-    pub(crate) lengths: u16,
     /// The tag.
     pub(crate) tag: u8,
 }
 
-const SHORT: u16 = length_bytes(8, 0);
+/// The length bytes of an entry with an 8-byte key and no namespace.
+pub(crate) const SHORT: u16 = length_bytes(8, 0);
 
 impl<'a> Probe<'a> {
-    /// The address of nothing in particular, to fill arrays with.
-    pub(crate) const NOTHING: Self =
-        Self { hash: 0, key: &[], namespace: &[], key_word: 0, lengths: 0, tag: 2 };
-
     /// Prepares a search for `at`.
     #[inline]
     pub(crate) fn new(at: &EntryKey<'a>) -> Self {
-        let (key, namespace) = (at.key(), at.namespace());
-        let hash = if namespace.is_empty() { at.hash() } else { mix(at.hash(), namespace) };
-        Self {
-            hash,
-            key,
-            namespace,
-            key_word: u64_at(key, 0),
-            lengths: length_bytes(key.len(), namespace.len()),
-            tag: tag_of(hash),
-        }
+        Self::with_hash(at, address_hash(at))
     }
 
-    /// Whether the key has eight bytes and there is no namespace: compared as one word.
+    /// As [`Self::new`], with the [`address_hash`] known.
     #[inline]
-    pub(crate) const fn is_short(&self) -> bool {
-        self.lengths == SHORT
+    pub(crate) fn with_hash(at: &EntryKey<'a>, hash: u64) -> Self {
+        let (key, namespace) = (at.key(), at.namespace());
+        Self { hash, key, namespace, tag: tag_of(hash) }
     }
+}
+
+/// The hash of key and namespace.
+#[inline]
+pub(crate) fn address_hash(at: &EntryKey<'_>) -> u64 {
+    if at.namespace().is_empty() { at.hash() } else { mix(at.hash(), at.namespace()) }
 }
 
 /// Mixes a namespace into a key's hash. A sum, so that key and namespace of the same bytes don't

@@ -15,21 +15,22 @@
 //! - Fails only before it changes anything: when memory is bounded, or when the arena of one segment
 //!   would pass what an offset can address (all keys in one segment: a broken key hash).
 
-use millpond_state::{ErrorKind, Result, StateError};
+use millpond_state::{EntryKey, ErrorKind, Result, StateError};
 
 use crate::blob::Blob;
-use crate::entry_layout::{AREA_BYTES_MAX, Layout, NewEntry, SIDE_AREA_BYTES, entry_bytes, u64_at};
+use crate::entry_layout::{AREA_BYTES_MAX, Layout, NewEntry, SIDE_AREA_BYTES, entry_bytes};
 use crate::env::Env;
-use crate::line::{Line, OFFSET_LIMIT, SLOTS, tag_of};
+use crate::line::{Line, OFFSET_LIMIT, tag_of};
 use crate::map_chunks::MapChunks;
 use crate::probe::{Probe, entry_hash};
+use crate::short::short_key;
 use crate::side::{SideObject, SideSlab};
 
 /// Longest value in the arena.
 pub(crate) const INLINE_BYTES_MAX: usize = 1_024;
 
 /// Slots of a line that may be used on average before lines are added.
-const LINE_FILL: usize = 14;
+const LINE_FILL: usize = 11;
 
 /// Arena bytes below which dead ones are not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 512;
@@ -140,22 +141,56 @@ impl Segment {
         self.lines.get(line_index(hash, self.lines.len()))
     }
 
-    /// Finds an entry.
+    /// Where the first candidate for `hash` starts, if there is one in its line.
     #[inline]
+    pub(crate) fn first_place(&self, hash: u64) -> Option<usize> {
+        let line = self.line_of(hash)?;
+        let candidates = line.candidates(tag_of(hash));
+        (!candidates.is_empty()).then(|| line.offset(candidates.first()))
+    }
+
+    /// The value of an entry.
+    #[inline(always)]
+    pub(crate) fn get(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
+        if let Some(key) = short_key(at)
+            && let Some(entry) = self.short_first(key, hash)
+            && let Some(value) = self.short_value(entry)
+        {
+            return Some(value);
+        }
+        self.get_slow(at, hash)
+    }
+
+    /// The value of an entry, which may start at `place`.
+    #[inline(always)]
+    pub(crate) fn get_at(&self, at: &EntryKey<'_>, hash: u64, place: usize) -> Option<&[u8]> {
+        if let Some(key) = short_key(at)
+            && let Some(entry) = self.short_at(key, place)
+            && let Some(value) = self.short_value(entry)
+        {
+            return Some(value);
+        }
+        self.get_slow(at, hash)
+    }
+
+    #[inline(never)]
+    fn get_slow(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
+        let found = self.find(&Probe::with_hash(at, hash))?;
+        Some(self.value_bytes(&found.layout))
+    }
+
+    /// Finds an entry.
     pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<Found> {
         let count = self.lines.len();
         let mut line = line_index(probe.hash, count);
         for _ in 0..count {
             let tags = self.lines.get(line)?;
-            let mut candidates = tags.matching(probe.tag);
-            while candidates != 0 {
-                let slot = candidates.trailing_zeros() as usize;
+            for slot in tags.candidates(probe.tag) {
                 if let Some(layout) = self.entry_if(tags.offset(slot), probe) {
                     return Some(Found { line, slot, layout });
                 }
-                candidates &= candidates - 1;
             }
-            if tags.empties() != 0 {
+            if tags.has_empty() {
                 return None;
             }
             line = if line + 1 == count { 0 } else { line + 1 };
@@ -165,20 +200,7 @@ impl Segment {
 
     /// The entry at `at`, if its key and namespace are the ones looked for.
     #[inline]
-    pub(crate) fn entry_if(&self, at: usize, probe: &Probe<'_>) -> Option<Layout> {
-        if probe.is_short() {
-            let head = self.arena.get(at..at + 16)?;
-            let header = u64_at(head, 0);
-            let same = (header >> 32) as u16 == probe.lengths && u64_at(head, 8) == probe.key_word;
-            return same.then(|| Layout::short(header, at));
-        }
-        self.long_entry_if(at, probe)
-    }
-
-    fn long_entry_if(&self, at: usize, probe: &Probe<'_>) -> Option<Layout> {
-        if at >= self.arena.len() {
-            return None;
-        }
+    fn entry_if(&self, at: usize, probe: &Probe<'_>) -> Option<Layout> {
         let layout = Layout::read(&self.arena, at);
         (layout.key(&self.arena) == probe.key && layout.namespace(&self.arena) == probe.namespace)
             .then_some(layout)
@@ -205,7 +227,6 @@ impl Segment {
     }
 
     /// The value of an entry as one slice. Lists in pieces read as empty: coalesce them first.
-    #[inline]
     pub(crate) fn value_bytes(&self, layout: &Layout) -> &[u8] {
         match self.value(layout) {
             Stored::Inline(value) => value,
@@ -220,10 +241,7 @@ impl Segment {
     }
 
     fn offsets(&self) -> impl Iterator<Item = usize> {
-        self.lines.iter().flat_map(|line| {
-            let live = line.live();
-            (0..SLOTS).filter(move |slot| live & (1 << slot) != 0).map(|slot| line.offset(slot))
-        })
+        self.lines.iter().flat_map(|line| line.live().map(|slot| line.offset(slot)))
     }
 
     /// Sets the value of an entry.
@@ -263,6 +281,12 @@ impl Segment {
     /// Marks an entry as changed.
     pub(crate) fn touch(&mut self, layout: &Layout, epoch: u32) {
         layout.touch(&mut self.arena, epoch);
+        self.newest_epoch = epoch;
+    }
+
+    /// Notes that an entry was changed in `epoch`.
+    #[inline]
+    pub(crate) const fn stamp(&mut self, epoch: u32) {
         self.newest_epoch = epoch;
     }
 
@@ -378,8 +402,8 @@ impl Segment {
         for _ in 0..count {
             let Some(line) = self.lines.get_mut(index) else { return };
             let free = line.free();
-            if free != 0 {
-                let slot = free.trailing_zeros() as usize;
+            if !free.is_empty() {
+                let slot = free.first();
                 self.used += u32::from(line.is_empty_slot(slot));
                 line.set(slot, tag_of(hash), at);
                 self.live += 1;
@@ -451,8 +475,7 @@ impl Segment {
         let live = self.live_bytes();
         let old = core::mem::replace(&mut self.arena, Vec::with_capacity(live + need + live / 16));
         for line in &mut self.lines {
-            let live = line.live();
-            for slot in (0..SLOTS).filter(|slot| live & (1 << slot) != 0) {
+            for slot in line.live() {
                 let layout = Layout::read(&old, line.offset(slot));
                 line.set_offset(slot, self.arena.len());
                 copy_entry(&old, &layout, &mut self.arena);

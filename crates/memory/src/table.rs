@@ -15,9 +15,18 @@ pub(crate) struct Table {
     groups: Vec<LinearTable>,
     first: usize,
     count: usize,
-    is_map: bool,
-    /// Whether values may be in pieces: whether anything was ever appended.
-    pub(crate) may_scatter: bool,
+    mode: Mode,
+}
+
+/// How a table's values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// As values in one piece.
+    Plain,
+    /// As values, perhaps in pieces, because something was appended.
+    Appended,
+    /// As maps.
+    Map,
 }
 
 impl Table {
@@ -27,9 +36,25 @@ impl Table {
             groups: Vec::new(),
             first: key_groups.first().index(),
             count: key_groups.count(),
-            is_map: descriptor.kind() == StateKind::Map,
-            may_scatter: false,
+            mode: if descriptor.kind() == StateKind::Map { Mode::Map } else { Mode::Plain },
         }
+    }
+
+    /// Whether no value is in pieces, and none is a map.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.mode == Mode::Plain
+    }
+
+    /// Whether values may be in pieces.
+    pub(crate) fn may_scatter(&self) -> bool {
+        self.mode == Mode::Appended
+    }
+
+    /// Notes that values are appended to.
+    pub(crate) fn set_appended(&mut self) {
+        debug_assert!(!self.is_map());
+        self.mode = Mode::Appended;
     }
 
     /// The table of a key group; `None` if nothing was written yet.
@@ -49,8 +74,9 @@ impl Table {
     }
 
     /// Whether the state is a map.
-    pub(crate) const fn is_map(&self) -> bool {
-        self.is_map
+    #[inline]
+    pub(crate) fn is_map(&self) -> bool {
+        self.mode == Mode::Map
     }
 
     /// The table of a key group, for writing.
@@ -72,6 +98,12 @@ impl Table {
         self.groups.resize_with(self.count, LinearTable::default);
         env.account(0, bytes);
         Ok(())
+    }
+
+    /// Fails if the group is outside the range.
+    #[inline(never)]
+    pub(crate) fn check_group(&self, group: KeyGroup) -> Result<()> {
+        self.check_index(group.index().wrapping_sub(self.first), group)
     }
 
     #[cold]
@@ -100,7 +132,7 @@ pub(crate) fn table<'t>(
     map: bool,
 ) -> Result<&'t Table> {
     match tables.get(state.index()) {
-        Some(table) if table.is_map == map => Ok(table),
+        Some(table) if table.is_map() == map => Ok(table),
         _ => Err(wrong_state(registry, state, map)),
     }
 }
@@ -114,7 +146,7 @@ pub(crate) fn table_mut<'t>(
     map: bool,
 ) -> Result<&'t mut Table> {
     match tables.get_mut(state.index()) {
-        Some(table) if table.is_map == map => Ok(table),
+        Some(table) if table.is_map() == map => Ok(table),
         _ => Err(wrong_state(registry, state, map)),
     }
 }

@@ -1,0 +1,74 @@
+//! The short way to what is accessed most: entries with an 8-byte key and no namespace, found as the
+//! first candidate of their line, with a value that fills its area. All else takes the long way,
+//! [`Segment::find`], which also decides that an entry is absent.
+//!
+//! Everything here is inlined and passes words, not structs: a struct that goes through memory just
+//! after a cache miss stalls the accesses behind it, which else would overlap.
+
+use millpond_state::EntryKey;
+
+use crate::entry_layout::{plain_area, two_words};
+use crate::probe::SHORT;
+use crate::segment::Segment;
+
+/// A short entry: where it starts, and its header.
+#[derive(Clone, Copy)]
+pub(crate) struct ShortEntry {
+    at: usize,
+    header: u64,
+}
+
+/// Bytes before the value.
+const VALUE_AT: usize = 16;
+
+/// The key as a word, if there is no namespace and it has eight bytes.
+#[inline(always)]
+pub(crate) fn short_key(at: &EntryKey<'_>) -> Option<u64> {
+    if !at.namespace().is_empty() {
+        return None;
+    }
+    <&[u8; 8]>::try_from(at.key()).ok().map(|key| u64::from_le_bytes(*key))
+}
+
+impl Segment {
+    /// The entry with key word `key` if it is the first candidate of its line.
+    #[inline(always)]
+    pub(crate) fn short_first(&self, key: u64, hash: u64) -> Option<ShortEntry> {
+        self.short_at(key, self.first_place(hash)?)
+    }
+
+    /// The entry with key word `key` if it is at `at`. The bytes there must be those of an entry.
+    #[inline(always)]
+    pub(crate) fn short_at(&self, key: u64, at: usize) -> Option<ShortEntry> {
+        let [header, found] = two_words(self.arena.get(at..at + VALUE_AT)?.first_chunk()?);
+        ((header >> 32) as u16 == SHORT && found == key).then_some(ShortEntry { at, header })
+    }
+
+    /// The value, if it fills its area.
+    #[inline(always)]
+    pub(crate) fn short_value(&self, entry: ShortEntry) -> Option<&[u8]> {
+        let start = entry.at + VALUE_AT;
+        self.arena.get(start..start + plain_area(entry.header)?)
+    }
+
+    /// Overwrites the value if the old one has the same length and fills its area.
+    #[inline(always)]
+    pub(crate) fn short_overwrite(&mut self, entry: ShortEntry, value: &[u8], epoch: u32) -> bool {
+        if plain_area(entry.header) != Some(value.len()) {
+            return false;
+        }
+        let end = entry.at + VALUE_AT + value.len();
+        let Some(bytes) = self.arena.get_mut(entry.at..end) else { return false };
+        let Some((head, place)) = bytes.split_first_chunk_mut::<VALUE_AT>() else { return false };
+        // The common length without a call.
+        match (<&mut [u8; 8]>::try_from(&mut *place), <&[u8; 8]>::try_from(value)) {
+            (Ok(place), Ok(value)) => *place = *value,
+            _ => place.copy_from_slice(value),
+        }
+        if let Some(place) = head.first_chunk_mut() {
+            *place = epoch.to_le_bytes();
+        }
+        self.stamp(epoch);
+        true
+    }
+}
