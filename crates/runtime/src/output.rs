@@ -150,6 +150,8 @@ pub(crate) struct KeyedPort<T, U, K, P, F> {
     project: P,
     key: F,
     max_parallelism: MaxParallelism,
+    /// The target of each key group: a look-up instead of a division for each record.
+    targets: Vec<u16>,
     scratch: Scratch,
     types: std::marker::PhantomData<fn(&T) -> K>,
 }
@@ -161,7 +163,10 @@ impl<T, U, K, P, F> KeyedPort<T, U, K, P, F> {
         max_parallelism: MaxParallelism,
         (project, key): (P, F),
     ) -> Self {
+        let parallelism = senders.len() as u32;
+        let target = |group| max_parallelism.subtask_of(group, parallelism) as u16;
         Self {
+            targets: max_parallelism.full_range().iter().map(target).collect(),
             batches: Batches::new(senders, batch_records),
             project,
             key,
@@ -187,10 +192,9 @@ where
             .encode_into(&(self.key)(&record), &mut self.scratch)
             .map_err(JobError::from)?;
         let hash = key_hash(self.scratch.as_slice());
-        let parallelism = self.batches.targets.len() as u32;
         let group = self.max_parallelism.group_of_hash(hash);
-        let target = self.max_parallelism.subtask_of(group, parallelism);
-        self.batches.push(target as usize, Keyed { hash, record })
+        let target = self.targets.get(group.index()).copied().unwrap_or(0);
+        self.batches.push(usize::from(target), Keyed { hash, record })
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -135,6 +135,37 @@ impl<T: 'static> PartFiles<T> {
         }
     }
 
+    /// At the beginning nothing is committed yet: a folder that has parts is another run's.
+    fn recover_to_beginning(
+        &self,
+        committed: &[(CheckpointId, String)],
+    ) -> Result<RecoverySummary> {
+        if let Some((_, name)) = committed.first() {
+            let message = format!(
+                "{} holds the output of another run ({name}): restore from that run's checkpoint, \
+                 or choose an empty folder",
+                self.folder.display()
+            );
+            return Err(JobError::new(JobErrorKind::Output, message).permanent());
+        }
+        let aborted = self.remove_pending()?;
+        sync_folder(&self.folder)?;
+        Ok(RecoverySummary { aborted, ..RecoverySummary::default() })
+    }
+
+    /// Removes files that no checkpoint names; returns how many.
+    fn remove_pending(&self) -> Result<u64> {
+        let mut removed = 0;
+        for name in self.names()? {
+            if name.starts_with(".part-") && name.ends_with(".pending") {
+                let path = self.folder.join(name);
+                fs::remove_file(&path).map_err(|error| failed("cannot remove", &path, error))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Names come out of checkpoint files: they must not lead out of the folder.
     fn path_of(&self, name: &str) -> Result<PathBuf> {
         if Path::new(name).file_name() == Some(OsStr::new(name)) {
@@ -158,26 +189,22 @@ impl<T: 'static> SinkRecovery for PartFiles<T> {
         restored: Option<CheckpointId>,
         committables: &[Vec<u8>],
     ) -> Result<RecoverySummary> {
+        let committed = self.committed_names()?;
+        let Some(restored) = restored else {
+            return self.recover_to_beginning(&committed);
+        };
         let mut summary = RecoverySummary::default();
         for bytes in committables {
             if self.commit_file(&Committable::decode(bytes)?)? {
                 summary.committed += 1;
             }
         }
-        for name in self.names()? {
-            if name.starts_with(".part-") && name.ends_with(".pending") {
-                let path = self.folder.join(name);
-                fs::remove_file(&path).map_err(|error| failed("cannot remove", &path, error))?;
-                summary.aborted += 1;
-            }
-        }
-        for (checkpoint, name) in self.committed_names()? {
-            if restored.is_none_or(|restored| checkpoint > restored) {
-                let (from, to) =
-                    (self.folder.join(&name), self.folder.join(format!(".superseded-{name}")));
-                fs::rename(&from, &to).map_err(|error| failed("cannot hide", &from, error))?;
-                summary.hidden += 1;
-            }
+        summary.aborted = self.remove_pending()?;
+        for (_, name) in committed.iter().filter(|(checkpoint, _)| *checkpoint > restored) {
+            let (from, to) =
+                (self.folder.join(name), self.folder.join(format!(".superseded-{name}")));
+            fs::rename(&from, &to).map_err(|error| failed("cannot hide", &from, error))?;
+            summary.hidden += 1;
         }
         sync_folder(&self.folder)?;
         Ok(summary)

@@ -150,6 +150,10 @@ impl<O, Out> OperatorTask<O, Out> {
             }
             Control::Aborted(checkpoint) => {
                 self.operator.on_aborted(checkpoint);
+                if self.barriers.under_way() == Some(checkpoint) {
+                    // Channels held back for it must not wait for barriers that may be far off.
+                    return self.on_barrier_event(0, BarrierEvent::Cancelled(checkpoint));
+                }
                 Ok(())
             }
             Control::Start | Control::Trigger(_) | Control::Pause | Control::Stop => Ok(()),

@@ -5,14 +5,18 @@ use millpond_runtime::{JobErrorKind, JobOutcome, StartFrom};
 
 use crate::fixture::Counting;
 
-/// Runs until `checkpoints` are complete, then stops it.
+/// Runs until some input was read and two checkpoints are complete, then stops it.
 fn run_and_stop(counting: &Counting<'_>, start: StartFrom) -> JobOutcome {
     let job = counting.job();
     let handle = job.handle();
     counting.hold.store(true, Ordering::SeqCst);
     std::thread::scope(|scope| {
         let run = scope.spawn(|| job.run(start));
-        while handle.records("numbers").unwrap() < counting.numbers / 3 {
+        let enough = || {
+            handle.records("numbers").unwrap() >= counting.numbers / 3
+                && counting.notes.count("CheckpointCompleted") >= 2
+        };
+        while !enough() {
             std::thread::sleep(Duration::from_millis(1));
         }
         handle.stop();

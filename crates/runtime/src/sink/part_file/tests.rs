@@ -120,3 +120,15 @@ fn output_that_has_gone_is_an_error_and_names_cannot_leave_the_folder() {
     let error = files.recover(Some(id(1)), &[lost("../x").encode().unwrap()]);
     assert_eq!(error.unwrap_err().kind(), JobErrorKind::Restore);
 }
+
+#[test]
+fn starting_at_the_beginning_in_a_folder_with_output_is_refused_and_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, mut sink) = open(folder.path());
+    sink.write(&1).unwrap();
+    sink.pre_commit(id(1)).unwrap()().unwrap();
+    sink.commit(id(1)).unwrap();
+    let error = files.recover(None, &[]).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (JobErrorKind::Output, false));
+    assert_eq!(visible(folder.path()).len(), 1);
+}
