@@ -16,7 +16,9 @@
 //! - Batches behave as if their entries were processed one by one in order, also when the same
 //!   entry occurs twice.
 //! - Any value, also the empty one, differs from an absent entry.
-//! - Visitors may not reach the backend; they decide through [`Edit`].
+//!   An empty batch is still checked for its state and kind.
+//! - Visitors may not reach the backend; they decide through [`Edit`]. A decision counts also when
+//!   the visitor ends the walk with it, but not when the visitor fails.
 //! - Plain reads and writes of values no longer than those stored before allocate nothing.
 
 use core::ops::ControlFlow;
@@ -205,7 +207,7 @@ pub trait KeyedBackend: Send {
     /// Adds the entries of a snapshot. States that are unknown so far become known under the
     /// descriptors they were written with. Call it once for each snapshot that overlaps this
     /// instance's key groups, before the instance is used; entries outside
-    /// [`Self::key_groups`] are refused, so restrict the source. Returns how many entries were
+    /// [`Self::key_groups`] are refused as invalid arguments, so restrict the source. Returns how many entries were
     /// added (one for each user key of a map).
     ///
     /// # Errors
