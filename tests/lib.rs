@@ -1,1 +1,284 @@
-//! Cross-crate tests.
+//! What tests across crates share: subtasks with state of every kind, and checkpoints of them made
+//! and restored the way an engine does it, through the real files.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use millpond_checkpoint::driver::{
+    CheckpointStorage, JobDescription, KeyedStateSource, SubtaskSnapshot, VertexDescription,
+    WriteKeyedState, describe, facts_of,
+};
+use millpond_checkpoint::plan::{
+    CheckpointFact, JobVertex, RestoreOptions, Selection, plan_restore,
+};
+use millpond_checkpoint::{
+    CheckpointHead, CheckpointKind, CheckpointMode, CheckpointToStore, SubtaskMetrics, SubtaskPart,
+};
+use millpond_snapshot::CheckpointMetadata;
+use millpond_state::{
+    Aggregate, AggregatingState, AttemptId, BackendContext, BackendFactory, CancelFlag,
+    CheckpointId, KeyContext, KeyedBackend, ListState, MapState, MaxParallelism, NamespaceContext,
+    ReducingState, SnapshotRequest, StateError, SubtaskId, ValueState,
+};
+use millpond_testkit::entries::{CollectingSink, LogicalState};
+
+/// What can go wrong here.
+pub type Fallible<T> = Result<T, Box<dyn Error>>;
+
+/// The vertex whose subtasks the tests play.
+pub const VERTEX: &str = "count";
+
+/// Sum and number of inputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mean;
+
+impl Aggregate for Mean {
+    type Input = u64;
+    type Accumulator = (u64, u64);
+    type Output = u64;
+
+    fn create(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn add(&self, accumulator: &mut (u64, u64), input: &u64) {
+        accumulator.0 += input;
+        accumulator.1 += 1;
+    }
+
+    fn result(&self, accumulator: &(u64, u64)) -> u64 {
+        accumulator.0.checked_div(accumulator.1).unwrap_or_default()
+    }
+}
+
+/// All subtasks of one vertex.
+pub struct Cluster {
+    backends: Vec<Box<dyn KeyedBackend>>,
+    max_parallelism: MaxParallelism,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("parallelism", &self.parallelism()).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Empty subtasks.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn open(
+        factory: &dyn BackendFactory,
+        max_parallelism: MaxParallelism,
+        parallelism: u32,
+    ) -> Fallible<Self> {
+        let open = |index| {
+            let range = max_parallelism.range_of(index, parallelism)?;
+            factory.open(&BackendContext::new(VERTEX, range, max_parallelism))
+        };
+        let backends = (0..parallelism).map(open).collect::<Result<_, _>>()?;
+        Ok(Self { backends, max_parallelism })
+    }
+
+    /// Number of subtasks.
+    #[must_use]
+    pub fn parallelism(&self) -> u32 {
+        u32::try_from(self.backends.len()).unwrap_or(u32::MAX)
+    }
+
+    fn owner<K>(&mut self, key: &KeyContext<K>) -> Fallible<&mut dyn KeyedBackend>
+    where
+        K: millpond_state::codec::HasCodec,
+    {
+        let index = self.max_parallelism.subtask_of(key.group(), self.parallelism());
+        let backend = self.backends.get_mut(index as usize).ok_or("no subtask owns the key")?;
+        Ok(backend.as_mut())
+    }
+
+    /// Writes state of every kind for `keys` keys. States have content for some keys only; some
+    /// entries are written twice and some deleted.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn fill(&mut self, keys: u64) -> Fallible<()> {
+        for key in 0..keys {
+            let context = KeyContext::new(&key, self.max_parallelism)?;
+            let backend = self.owner(&context)?;
+            fill_plain(backend, &context, key)?;
+            fill_windows(backend, &context, key)?;
+        }
+        Ok(())
+    }
+
+    /// All subtasks' state together, by the names of states.
+    ///
+    /// # Errors
+    /// What a snapshot reports; if two subtasks have the same entry.
+    pub fn contents(&mut self) -> Fallible<LogicalState> {
+        let mut all = LogicalState::new();
+        for backend in &mut self.backends {
+            let mut sink = CollectingSink::new();
+            let task = backend.snapshot(&SnapshotRequest::full(CheckpointId::new(u64::MAX)))?;
+            task.run(&mut sink, &CancelFlag::new())?;
+            for (place, value) in sink.into_snapshot().logical() {
+                if all.insert(place, value).is_some() {
+                    return Err("two subtasks have the same entry".into());
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The mean of one key's window, read through a typed state.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn mean(&mut self, key: u64, window: i64) -> Fallible<Option<u64>> {
+        let context = KeyContext::new(&key, self.max_parallelism)?;
+        let backend = self.owner(&context)?;
+        let means = AggregatingState::<u64, Mean, i64>::register(backend, "means", Mean)?;
+        let window = NamespaceContext::new(&window)?;
+        Ok(means.get(backend, context.within(&window))?)
+    }
+
+    /// Takes checkpoint `id` of all subtasks and publishes it.
+    ///
+    /// # Errors
+    /// What a snapshot or the store reports.
+    pub fn checkpoint(
+        &mut self,
+        storage: &CheckpointStorage,
+        id: u64,
+        compression_level: i32,
+    ) -> Fallible<CheckpointMetadata> {
+        let (checkpoint, attempt) = (CheckpointId::new(id), AttemptId::new(1));
+        let mut parts = Vec::new();
+        for (index, backend) in (0..).zip(&mut self.backends) {
+            let subtask = SubtaskId::new(VERTEX, index);
+            let key_groups = backend.key_groups();
+            let task = backend.snapshot(&SnapshotRequest::full(checkpoint))?;
+            let write = WriteKeyedState {
+                checkpoint,
+                attempt,
+                subtask: &subtask,
+                key_groups,
+                compression_level,
+            };
+            let keyed = storage.write_keyed_state(&write, task, &CancelFlag::new())?;
+            let payload = SubtaskSnapshot { keyed: Some(keyed), ..Default::default() };
+            let metrics = SubtaskMetrics::default();
+            parts.push((subtask, SubtaskPart::Acknowledged { payload, metrics }));
+        }
+        let head = CheckpointHead {
+            id: checkpoint,
+            attempt,
+            kind: CheckpointKind::Manual,
+            target: None,
+            triggered_wall_ms: 0,
+        };
+        let collected = CheckpointToStore { head, acknowledged_after_ms: 0, parts };
+        let metadata = describe(&self.job(), &collected, 0)?;
+        storage.publish(&metadata).map_err(|failed| failed.error)?;
+        Ok(metadata)
+    }
+
+    fn job(&self) -> JobDescription {
+        let parallelism = self.parallelism();
+        JobDescription {
+            name: "test".to_owned(),
+            kind: "test".to_owned(),
+            state_backend: "any".to_owned(),
+            mode: CheckpointMode::ExactlyOnce,
+            max_parallelism: self.max_parallelism,
+            vertices: vec![VertexDescription { name: VERTEX.to_owned(), parallelism }],
+        }
+    }
+
+    /// Subtasks with the state of the newest whole checkpoint.
+    ///
+    /// # Errors
+    /// If there is none; what reading or the backend reports.
+    pub fn restore(
+        factory: &dyn BackendFactory,
+        storage: &CheckpointStorage,
+        max_parallelism: MaxParallelism,
+        parallelism: u32,
+    ) -> Fallible<Self> {
+        let mut cluster = Self::open(factory, max_parallelism, parallelism)?;
+        let found = storage.list()?;
+        let facts: Vec<CheckpointFact> = found
+            .iter()
+            .map(|found| match &found.metadata {
+                Ok(metadata) => CheckpointFact::Whole(facts_of(metadata)),
+                Err(error) => CheckpointFact::Damaged { id: found.id, reason: error.to_string() },
+            })
+            .collect();
+        let job = [JobVertex { name: VERTEX.to_owned(), parallelism, max_parallelism }];
+        let options = RestoreOptions { select: Selection::Latest, allow_dropped_state: false };
+        let plan = plan_restore(&facts, &job, options)?;
+        let chosen = found.into_iter().find(|found| found.id == plan.checkpoint);
+        let chosen = chosen.ok_or("the plan names a checkpoint that was not found")?;
+        let metadata = chosen.metadata?;
+        let old = metadata.vertex(VERTEX).ok_or("the vertex is missing")?;
+        let vertex = plan.vertices.first().ok_or("the plan is empty")?;
+        for (subtask, backend) in vertex.subtasks.iter().zip(&mut cluster.backends) {
+            for part in &subtask.keyed {
+                let from = old.subtasks.get(part.from.get() as usize);
+                let handle = from.and_then(|from| from.keyed_state.get(part.handle));
+                let handle = handle.ok_or("the plan names a missing handle")?.clone();
+                let (folder, key_groups) = (chosen.folder.clone(), part.range);
+                KeyedStateSource { folder, handle: Arc::new(handle), key_groups }
+                    .restore_into(backend.as_mut())?;
+            }
+        }
+        Ok(cluster)
+    }
+}
+
+/// A value, a list and a map in the void namespace.
+fn fill_plain(
+    backend: &mut dyn KeyedBackend,
+    context: &KeyContext<u64>,
+    key: u64,
+) -> Result<(), StateError> {
+    let totals = ValueState::<u64, u64>::register(backend, "totals")?;
+    totals.put(backend, context.at(), &key)?;
+    totals.put(backend, context.at(), &(key * 3))?;
+    let names = ValueState::<u64, String>::register(backend, "names")?;
+    names.put(backend, context.at(), &"n".repeat((key % 40) as usize))?;
+    if key.is_multiple_of(7) {
+        names.delete(backend, context.at())?;
+    }
+    let visits = ListState::<u64, String>::register(backend, "visits")?;
+    for visit in 0..key % 5 {
+        visits.add(backend, context.at(), &format!("visit {visit}"))?;
+    }
+    let pages = MapState::<u64, String, i64>::register(backend, "pages")?;
+    for page in 0..key % 4 {
+        pages.put(backend, context.at(), &format!("page {page}"), &-(page as i64))?;
+    }
+    if key % 4 == 3 {
+        pages.remove(backend, context.at(), &"page 1".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Sums and means in windows.
+fn fill_windows(
+    backend: &mut dyn KeyedBackend,
+    context: &KeyContext<u64>,
+    key: u64,
+) -> Result<(), StateError> {
+    let sum = |a: u64, b: u64| a + b;
+    let sums = ReducingState::<u64, u64, i64>::register(backend, "sums", sum)?;
+    let means = AggregatingState::<u64, Mean, i64>::register(backend, "means", Mean)?;
+    for window in -1..(key % 3) as i64 {
+        let namespace = NamespaceContext::new(&(window * 3_600_000))?;
+        for input in 0..3 {
+            sums.add(backend, context.within(&namespace), key + input)?;
+            means.add(backend, context.within(&namespace), &(key + input))?;
+        }
+    }
+    Ok(())
+}
