@@ -273,8 +273,10 @@ impl KeyedBackend for MemoryBackend {
         let table = table_mut(&mut self.tables, &self.registry, state, true)?;
         let probe = Probe::new(&at);
         let group = table.group_mut(at.group(), &mut self.env)?;
-        group.write(&probe, &mut self.env, |segment, env| {
-            segment.map_remove(&probe, user_key, env).map(Written::removed_if)
+        self.env.delete(|env| {
+            group.write(&probe, env, |segment, env| {
+                segment.map_remove(&probe, user_key, env).map(Written::removed_if)
+            })
         })
     }
 

@@ -36,6 +36,9 @@ const AREA_MASK: u16 = AREA_BYTES_MAX as u16;
 const SLACK: u16 = 1 << 13;
 const SIDE: u16 = 1 << 14;
 
+/// The bits of an area word that are clear if the value fills its area.
+pub(crate) const NOT_PLAIN: u16 = !AREA_MASK;
+
 /// Both length bytes, as they stand in the header.
 #[inline]
 pub(crate) const fn length_bytes(key: usize, namespace: usize) -> u16 {
@@ -53,13 +56,6 @@ pub(crate) const fn entry_bytes(key: usize, namespace: usize, area: usize) -> us
 #[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
-}
-
-/// The length of the value of an entry with this header, if it fills its area in the arena.
-#[inline]
-pub(crate) const fn plain_area(header: u64) -> Option<usize> {
-    let word = (header >> 48) as u16;
-    if word & !AREA_MASK == 0 { Some(word as usize) } else { None }
 }
 
 /// Sixteen bytes as two little-endian words.

@@ -18,6 +18,8 @@ pub(crate) struct Env {
     /// Memory held by the live tables.
     memory_bytes: u64,
     memory_bytes_max: u64,
+    /// Whether the bound doesn't hold just now: deleting may copy a segment to make room.
+    is_deleting: bool,
     /// Memory that only snapshots hold.
     pub(crate) detached: DetachedBytes,
     /// Offsets and hashes of a segment that is being rebuilt.
@@ -34,6 +36,7 @@ impl Env {
             moves: 0,
             memory_bytes: 0,
             memory_bytes_max: memory_bytes_max.unwrap_or(u64::MAX),
+            is_deleting: false,
             detached: DetachedBytes::default(),
             offsets: Vec::new(),
             bytes: Vec::new(),
@@ -51,9 +54,17 @@ impl Env {
         self.memory_bytes = (self.memory_bytes + after as u64).saturating_sub(before as u64);
     }
 
+    /// Deletes something, without regard to the bound.
+    pub(crate) fn delete<R>(&mut self, delete: impl FnOnce(&mut Self) -> R) -> R {
+        self.is_deleting = true;
+        let result = delete(self);
+        self.is_deleting = false;
+        result
+    }
+
     /// Checks that memory may grow by `bytes`.
     pub(crate) fn admit(&self, bytes: usize) -> Result<()> {
-        if self.memory_bytes_max == u64::MAX {
+        if self.memory_bytes_max == u64::MAX || self.is_deleting {
             return Ok(());
         }
         let wanted = self.memory_bytes().saturating_add(bytes as u64);
@@ -73,8 +84,8 @@ impl Env {
     }
 }
 
-/// Bytes of segments that a writer replaced while a snapshot still needs them. Shared between the
-/// writer, which adds, and whoever lets go of a segment last, who subtracts.
+/// Bytes of the buffers of segments that a writer replaced while a snapshot still needs them. Shared between the
+/// writer, which adds, and whoever lets go of a segment last, who subtracts. Side objects are not in it: the copy shares them until they change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DetachedBytes(Arc<AtomicU64>);
 
@@ -83,7 +94,7 @@ impl DetachedBytes {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes that the writer is about to let go of a segment of `bytes`. Call it before letting go.
+    /// Notes that the writer is about to let go of a segment whose buffers have `bytes`. Call it before letting go.
     pub(crate) fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -93,7 +104,7 @@ impl DetachedBytes {
     /// that still refers to the segment, it isn't last.
     pub(crate) fn release(&self, segment: Arc<Segment>) {
         if let Some(segment) = Arc::into_inner(segment) {
-            let bytes = segment.memory_bytes() as u64;
+            let bytes = segment.buffer_bytes() as u64;
             // Saturates because a dropped backend lets go without adding first.
             let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
                 Some(held.saturating_sub(bytes))

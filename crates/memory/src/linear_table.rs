@@ -20,10 +20,10 @@ use crate::short::short_key;
 use crate::slot::Slot;
 
 /// Entries of a segment, on average, above which the table is split further.
-const SEGMENT_ENTRIES: u64 = 800;
+const SEGMENT_ENTRIES: u64 = 1_000;
 
 /// Arena bytes of a segment, on average, above which the table is split further.
-const SEGMENT_BYTES: u64 = 48 * 1_024;
+const SEGMENT_BYTES: u64 = 64 * 1_024;
 
 /// Segments that a table can have: one bit of the hash each.
 const SEGMENTS_MAX: usize = 1 << 20;
@@ -166,9 +166,11 @@ impl LinearTable {
     /// Deletes an entry, if there is one.
     pub(crate) fn remove(&mut self, probe: &Probe<'_>, env: &mut Env) -> Result<()> {
         let Some(found) = self.find(probe) else { return Ok(()) };
-        self.write(probe, env, |segment, env| {
-            segment.remove(&found, env);
-            Ok(Written::Removed)
+        env.delete(|env| {
+            self.write(probe, env, |segment, env| {
+                segment.remove(&found, env);
+                Ok(Written::Removed)
+            })
         })
     }
 

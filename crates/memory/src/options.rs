@@ -11,9 +11,9 @@ pub struct MemoryOptions {
     /// Most bytes of memory that one instance may hold for state and running snapshots; `None` for
     /// no bound. A write that might pass it fails with
     /// [`ErrorKind::ResourceExhausted`](millpond_state::ErrorKind::ResourceExhausted) and changes
-    /// nothing; the check is on the safe side by the size of a table segment, some 100 KiB.
-    /// Overwriting values in place and deleting always work, unless a snapshot shares the segment:
-    /// then its copy must fit.
+    /// nothing; the check is on the safe side by about the size of a table segment, some 100 KiB.
+    /// Overwriting a value in place always works, unless a snapshot shares its segment: then the
+    /// copy must fit. Deleting always works, even if it has to copy a segment past the bound.
     pub memory_bytes_max: Option<u64>,
 }
 

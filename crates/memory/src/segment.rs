@@ -114,6 +114,12 @@ impl Segment {
         self.lines.len() * size_of::<Line>() + self.arena.capacity() + side
     }
 
+    /// Bytes that a copy of the segment takes: side objects stay shared.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let shared = self.side.as_ref().map_or(0, |side| side.object_bytes());
+        self.memory_bytes() - shared
+    }
+
     /// How many entries there are.
     #[inline]
     pub(crate) const fn len(&self) -> usize {

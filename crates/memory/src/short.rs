@@ -7,19 +7,33 @@
 
 use millpond_state::EntryKey;
 
-use crate::entry_layout::{plain_area, two_words};
+use crate::entry_layout::{NOT_PLAIN, two_words};
 use crate::probe::SHORT;
 use crate::segment::Segment;
 
-/// A short entry: where it starts, and its header.
+/// A plain short entry: where it starts, and its header.
 #[derive(Clone, Copy)]
 pub(crate) struct ShortEntry {
     at: usize,
     header: u64,
 }
 
+impl ShortEntry {
+    #[inline(always)]
+    const fn value_bytes(self) -> usize {
+        (self.header >> 48) as usize
+    }
+}
+
 /// Bytes before the value.
 const VALUE_AT: usize = 16;
+
+/// Whether the entry of this header has an 8-byte key, no namespace, and a value that fills its area.
+#[inline(always)]
+const fn is_plain_short(header: u64) -> bool {
+    const CHECKED: u64 = (0xffff << 32) | ((NOT_PLAIN as u64) << 48);
+    header & CHECKED == (SHORT as u64) << 32
+}
 
 /// The key as a word, if there is no namespace and it has eight bytes.
 #[inline(always)]
@@ -31,30 +45,30 @@ pub(crate) fn short_key(at: &EntryKey<'_>) -> Option<u64> {
 }
 
 impl Segment {
-    /// The entry with key word `key` if it is the first candidate of its line.
+    /// The plain short entry with key word `key` if it is the first candidate of its line.
     #[inline(always)]
     pub(crate) fn short_first(&self, key: u64, hash: u64) -> Option<ShortEntry> {
         self.short_at(key, self.first_place(hash)?)
     }
 
-    /// The entry with key word `key` if it is at `at`. The bytes there must be those of an entry.
+    /// The plain short entry with key word `key` if it is at `at`. The bytes there must be those of an entry.
     #[inline(always)]
     pub(crate) fn short_at(&self, key: u64, at: usize) -> Option<ShortEntry> {
         let [header, found] = two_words(self.arena.get(at..at + VALUE_AT)?.first_chunk()?);
-        ((header >> 32) as u16 == SHORT && found == key).then_some(ShortEntry { at, header })
+        (is_plain_short(header) && found == key).then_some(ShortEntry { at, header })
     }
 
-    /// The value, if it fills its area.
+    /// The value.
     #[inline(always)]
     pub(crate) fn short_value(&self, entry: ShortEntry) -> Option<&[u8]> {
         let start = entry.at + VALUE_AT;
-        self.arena.get(start..start + plain_area(entry.header)?)
+        self.arena.get(start..start + entry.value_bytes())
     }
 
-    /// Overwrites the value if the old one has the same length and fills its area.
+    /// Overwrites the value if the old one has the same length.
     #[inline(always)]
     pub(crate) fn short_overwrite(&mut self, entry: ShortEntry, value: &[u8], epoch: u32) -> bool {
-        if plain_area(entry.header) != Some(value.len()) {
+        if entry.value_bytes() != value.len() {
             return false;
         }
         let end = entry.at + VALUE_AT + value.len();

@@ -43,6 +43,11 @@ impl SideSlab {
             + self.free.capacity() * 4
     }
 
+    /// Bytes of memory held by the objects, which copies of the slab share.
+    pub(crate) const fn object_bytes(&self) -> usize {
+        self.object_bytes
+    }
+
     /// The object with this number.
     #[inline]
     pub(crate) fn get(&self, number: u32) -> Option<&SideObject> {

@@ -65,14 +65,13 @@ impl Slot {
         match Arc::try_unwrap(shared) {
             Ok(segment) => self.own = segment,
             Err(shared) => {
-                if let Err(error) = env.admit(shared.memory_bytes()) {
+                if let Err(error) = env.admit(shared.buffer_bytes()) {
                     self.shared = Some(shared);
                     return Err(error);
                 }
                 self.own = Segment::clone(&shared);
-                let bytes = shared.memory_bytes();
-                env.detached.add(bytes);
-                env.account(bytes, self.own.memory_bytes());
+                env.detached.add(shared.buffer_bytes());
+                env.account(shared.memory_bytes(), self.own.memory_bytes());
                 env.detached.release(shared);
             }
         }
@@ -86,7 +85,7 @@ impl Slot {
         env.account(self.segment().memory_bytes(), segment.memory_bytes());
         if let Some(shared) = self.shared.take() {
             env.account(SHARED_BYTES, 0);
-            env.detached.add(shared.memory_bytes());
+            env.detached.add(shared.buffer_bytes());
             env.detached.release(shared);
         }
         self.own = segment;

@@ -84,10 +84,13 @@ fn bumped(current: Option<&[u8]>, by: u8) -> Option<Vec<u8>> {
     }
 }
 
+/// Tasks of one snapshot, and what they must write.
+type Pending = (Vec<Box<dyn SnapshotTask>>, Vec<Owned>);
+
 struct Pair {
     backends: Vec<millpond_memory::MemoryBackend>,
     model: Model,
-    tasks: Vec<(Vec<Box<dyn SnapshotTask>>, Vec<Owned>)>,
+    tasks: Vec<Pending>,
     snapshots: u64,
 }
 
