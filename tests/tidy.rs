@@ -11,6 +11,8 @@
 
 #[path = "tidy/crates.rs"]
 mod crates;
+#[path = "tidy/documents.rs"]
+mod documents;
 #[path = "tidy/lexer.rs"]
 mod lexer;
 #[path = "tidy/shape.rs"]

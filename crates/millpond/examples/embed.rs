@@ -151,8 +151,13 @@ impl Engine {
         reports: &Sender<Report>,
     ) -> Fallible<()> {
         let subtask = SubtaskId::new("source", index);
+        let mut end_said = false;
         loop {
             let at_end = offset == NUMBERS_PER_SOURCE;
+            // Said in every attempt: it may have been restored at its end.
+            if at_end && !std::mem::replace(&mut end_said, true) {
+                reports.send(Report::AtEnd(subtask.clone()))?;
+            }
             let order = if at_end { orders.recv().ok() } else { orders.try_recv().ok() };
             match order {
                 Some(Order::Stop) => return Ok(()),
@@ -178,9 +183,6 @@ impl Engine {
                     offset += 1;
                     if index == 0 && offset == NUMBERS_PER_SOURCE / 2 {
                         reports.send(Report::HalfWay)?;
-                    }
-                    if offset == NUMBERS_PER_SOURCE {
-                        reports.send(Report::AtEnd(subtask.clone()))?;
                     }
                 }
             }
