@@ -1,1 +1,47 @@
-fn main() {}
+//! The `millpond` command: runs the jobs that come with it, looks into checkpoints without a job,
+//! and demonstrates that a killed job loses nothing.
+//!
+//! Exit status: 0 for success, 1 for a failure (one line on standard error says what and what to
+//! do), 2 for wrong usage, 130 after a second Ctrl-C.
+
+mod args;
+mod background;
+mod checkpoint;
+mod console;
+mod demo;
+mod error;
+mod run;
+mod signals;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, RunJob};
+use error::Result;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return console::usage(&error),
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if let Some(message) = error.message() {
+                console::note(&format!("millpond: {message}"));
+            }
+            ExitCode::from(error.status())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Run { job: RunJob::Flights(args) } => run::run(run::JobKind::Flights, &args),
+        Command::Run { job: RunJob::Wordcount(args) } => run::run(run::JobKind::Wordcount, &args),
+        Command::Checkpoint { command } => checkpoint::run(command),
+        Command::Demo(args) => demo::run(&args),
+    }
+}

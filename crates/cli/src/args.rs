@@ -1,0 +1,264 @@
+//! The arguments of the command, and how their values are written.
+
+mod value;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use value::{OnBadRecord, RestartArg, RestoreFrom};
+
+/// Run stream jobs whose state survives, and look into their checkpoints.
+#[derive(Debug, Parser)]
+#[command(name = "millpond", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a job.
+    Run {
+        #[command(subcommand)]
+        job: RunJob,
+    },
+    /// Look into checkpoints; no job runs, nothing is changed.
+    Checkpoint {
+        #[command(subcommand)]
+        command: CheckpointCommand,
+    },
+    /// Run the flights job, kill it, restore it, and compare its output with a plain computation.
+    Demo(DemoArgs),
+}
+
+/// The jobs that come with the command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunJob {
+    /// Totals by aircraft and by carrier and hour, from a CSV of departures in scheduled order.
+    ///
+    /// The input has the columns scheduled_departure, carrier, flight, tailnum, origin, dest,
+    /// dep_delay, arr_delay, air_time, distance; scheduled_departure is like 2013-01-01T05:15 and
+    /// taken as UTC; an empty dep_delay means cancelled, an empty tailnum is a key of its own.
+    ///
+    /// Output, exactly once: DIR/aircraft/part-*.csv (one row for each aircraft at the end of
+    /// input) and DIR/carrier_hours/part-*.csv (one row for each carrier and hour of scheduled
+    /// departure, when the hour is over).
+    #[command(after_long_help = JSON_HELP)]
+    Flights(RunArgs),
+    /// How often each word occurs in a text.
+    ///
+    /// A word is a maximal run of alphanumeric characters, in lower case. Output, exactly once:
+    /// DIR/words/part-*.csv with the columns word,count at the end of input.
+    #[command(after_long_help = JSON_HELP)]
+    Wordcount(RunArgs),
+}
+
+const JSON_HELP: &str = "\
+With --json each line of standard output is an object with \"event\" and \"at_ms\" (milliseconds \
+since 1970), and:
+  started               job, input, output, checkpoint_storage, parallelism, max_parallelism, mode
+  nothing_to_restore    --restore latest found no checkpoint: it starts at the beginning
+  skipped_damaged       checkpoint, reason: an older one is tried
+  restored              checkpoint, written_by (state backend)
+  output_recovered      sink, committed, aborted, hidden (numbers of files)
+  running               all subtasks run
+  progress              records (read in this run), position (records before it, too), per_second
+  checkpoint_completed  checkpoint, kind, duration_ms, bytes
+  checkpoint_aborted    checkpoint, reason
+  cleanup_failed        checkpoint, reason
+  end_of_input
+  restarting            reason, pause_ms
+  stopping              a signal came
+  finished              outcome (finished, already_finished, stopped), records, bad_records,
+                        late_records, checkpoints, last_checkpoint, restarts
+  failed                error
+
+Exit status: 0 finished or stopped cleanly, 1 failed, 2 wrong usage, 130 after a second Ctrl-C.";
+
+/// Options of a job.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// File to read, plain or zstd-compressed; `-` for standard input (to restore, give the same
+    /// input again from its start)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+
+    /// Folder for the output; made if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// What keeps the state while the job runs
+    #[arg(long, value_enum, default_value_t = StateBackend::Memory)]
+    pub(crate) state_backend: StateBackend,
+
+    /// Where checkpoints go: a folder, file:///folder, or memory:// (lost with the process)
+    /// [default: DIR/checkpoints]
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) checkpoint_storage: Option<String>,
+
+    /// Time from one checkpoint to the next, such as 500ms, 1s or 2m
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::duration)]
+    pub(crate) interval: Duration,
+
+    /// A checkpoint not complete after so long is given up
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = value::duration)]
+    pub(crate) timeout: Duration,
+
+    /// Shortest time between the end of a checkpoint and the next
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = value::duration)]
+    pub(crate) min_pause: Duration,
+
+    /// How many checkpoints to keep: older ones serve if the newest is damaged
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) retain: u32,
+
+    /// How many checkpoints in a row may fail before the job does
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) tolerable_failures: u32,
+
+    /// Subtasks of each operator [default: number of cores, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub(crate) parallelism: Option<u32>,
+
+    /// Number of key groups: the most subtasks there can ever be, fixed for the job's life
+    /// [default: 128; with --restore: that of the checkpoint]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub(crate) max_parallelism: Option<u32>,
+
+    /// What a restore guarantees
+    #[arg(long, value_enum, default_value_t = Mode::ExactlyOnce)]
+    pub(crate) mode: Mode,
+
+    /// Most records to read in a second
+    #[arg(long, value_name = "RECORDS_PER_S", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rate: Option<u64>,
+
+    /// Go on from the newest whole checkpoint (latest) or from this one (a chk-N folder or its URL)
+    #[arg(long, value_name = "latest|PATH", value_parser = value::restore_from)]
+    pub(crate) restore: Option<RestoreFrom>,
+
+    /// What to do with a record that does not parse: fail, skip (and count), or dead-letter FILE
+    /// (write it, exactly once, to FILE as line,column,reason,row)
+    #[arg(long, value_name = "fail|skip|dead-letter FILE", num_args = 1..=2, default_value = "fail")]
+    pub(crate) on_bad_record: Vec<OsString>,
+
+    /// What to do after a failure that may pass: never, fixed-delay:TIMES:PAUSE,
+    /// exponential:FIRST_PAUSE:LONGEST_PAUSE, failure-rate:FAILURES:INTERVAL:PAUSE
+    #[arg(long, value_name = "STRATEGY", default_value = "fixed-delay:3:1s", value_parser = value::restart)]
+    pub(crate) restart: RestartArg,
+
+    /// Write events as one JSON object a line to standard output, for machines (see --help)
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Time between two progress events [default: 1s with --json, 5s without a terminal]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) progress_interval: Option<Duration>,
+}
+
+/// The state backends there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateBackend {
+    /// In memory; as safe as the last checkpoint.
+    Memory,
+}
+
+/// What a restore guarantees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Each record counts exactly once.
+    ExactlyOnce,
+    /// Records may count twice after a restore; checkpoints never make a channel wait.
+    AtLeastOnce,
+}
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// The checkpoints in a storage.
+    List(TargetArgs),
+    /// What is in a checkpoint: vertices, subtasks, states, entries, key-group skew, times.
+    Show(TargetArgs),
+    /// Check every byte; exit status 1 if something is damaged.
+    Verify(TargetArgs),
+    /// Print typed state.
+    Export(ExportArgs),
+}
+
+/// Which checkpoints.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// The checkpoint storage (URL or folder), or the folder of one checkpoint
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// Only the checkpoint of this number [default: show takes the newest, list and verify all]
+    #[arg(long, value_name = "N")]
+    pub(crate) id: Option<u64>,
+
+    /// Write JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which state to print, and how.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The folder of a checkpoint, or a checkpoint storage (then the newest is taken)
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+
+    /// The checkpoint of this number
+    #[arg(long, value_name = "N")]
+    pub(crate) id: Option<u64>,
+
+    /// The operator (vertex)
+    #[arg(long)]
+    pub(crate) operator: String,
+
+    /// The state
+    #[arg(long)]
+    pub(crate) state: String,
+
+    /// csv with a header, or json with one object a line
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    pub(crate) format: Format,
+}
+
+/// How state is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Options of the demonstration.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The flights
+    #[arg(long, value_name = "FILE", default_value = "data/flights-2013.csv.zst")]
+    pub(crate) input: PathBuf,
+
+    /// Folder to work in: new, empty, or of an earlier demo (which is deleted) [default:
+    /// millpond-demo in the folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// How often to kill; more than 10 take several runs of the job, each compared
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) kills: u32,
+
+    /// Decides about the moments of the kills [default: a new one]
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+
+    /// Keep the folders of all runs, not only of the last
+    #[arg(long)]
+    pub(crate) keep: bool,
+}

@@ -1,0 +1,85 @@
+//! Which checkpoints a URL means.
+
+use millpond_checkpoint::driver::{CheckpointFolder, CheckpointStorage};
+use millpond_checkpoint::{CheckpointError, ErrorKind};
+use millpond_snapshot::CheckpointMetadata;
+use millpond_state::CheckpointId;
+use millpond_storage::open_url;
+
+use crate::error::{CliError, Result};
+
+/// A checkpoint that was asked for.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its number, as far as that is known.
+    pub(super) id: Option<CheckpointId>,
+    pub(super) folder: CheckpointFolder,
+    pub(super) metadata: Result<CheckpointMetadata, CheckpointError>,
+}
+
+impl Found {
+    /// What messages call it.
+    pub(super) fn name(&self) -> String {
+        self.id.map_or_else(|| self.folder.url(), |id| format!("checkpoint {id}"))
+    }
+
+    /// Its metadata.
+    ///
+    /// # Errors
+    /// Why that cannot be read.
+    pub(super) fn into_metadata(self) -> Result<(CheckpointFolder, CheckpointMetadata)> {
+        let name = self.name();
+        match self.metadata {
+            Ok(metadata) => Ok((self.folder, metadata)),
+            Err(error) => Err(CliError::from(error).context(name)),
+        }
+    }
+}
+
+/// The checkpoints at `url`, oldest first: a storage's, or the one whose folder it is. With `id`,
+/// only that one.
+///
+/// # Errors
+/// If there are none.
+pub(super) fn find(url: &str, id: Option<u64>) -> Result<Vec<Found>> {
+    let store = open_url(url, false)
+        .map_err(|error| CliError::from(error).context(format!("cannot open {url}")))?;
+    let folder = CheckpointFolder::new(store.clone(), None);
+    let mut found = match folder.load() {
+        Err(error) if error.kind() == ErrorKind::NotFound => CheckpointStorage::new(store)
+            .list()?
+            .into_iter()
+            .map(|it| Found { id: Some(it.id), folder: it.folder, metadata: it.metadata })
+            .collect(),
+        metadata => {
+            let id = metadata.as_ref().ok().map(|metadata| metadata.checkpoint);
+            vec![Found { id, folder, metadata }]
+        }
+    };
+    if found.is_empty() {
+        return Err(CliError::new(format!(
+            "there is no checkpoint in {url}: name a checkpoint storage (of a run with --output \
+             DIR usually DIR/checkpoints) or the folder of one checkpoint (chk-N)"
+        )));
+    }
+    if let Some(id) = id {
+        let there: Vec<String> =
+            found.iter().filter_map(|it| it.id).map(|it| it.to_string()).collect();
+        found.retain(|it| it.id == Some(CheckpointId::new(id)));
+        if found.is_empty() {
+            let there = there.join(", ");
+            return Err(CliError::new(format!(
+                "there is no checkpoint {id} in {url}; there are: {there}"
+            )));
+        }
+    }
+    Ok(found)
+}
+
+/// The newest of them.
+///
+/// # Errors
+/// As [`find`].
+pub(super) fn newest(url: &str, id: Option<u64>) -> Result<Found> {
+    find(url, id)?.pop().ok_or_else(|| CliError::new(format!("there is no checkpoint in {url}")))
+}

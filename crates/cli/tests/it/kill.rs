@@ -1,0 +1,123 @@
+//! Jobs that are killed, and go on.
+
+use crate::support::{Ended, Place, run};
+
+const SLOW: [&str; 4] = ["--rate", "5000", "--interval", "30ms"];
+
+/// Runs the flights job until a checkpoint was completed after `position` records, then kills it.
+fn kill_after(place: &Place, position: u64, more: &[&str]) {
+    let mut job = place.start_flights(&[&SLOW[..], more].concat());
+    job.wait_for("progress", |event| event["position"].as_u64() >= Some(position));
+    job.wait_for("checkpoint_completed", |_| true);
+    job.kill();
+}
+
+fn restore(place: &Place, more: &[&str]) -> Ended {
+    place.run_flights(&[&["--restore", "latest", "--json"], more].concat())
+}
+
+#[test]
+fn a_killed_job_goes_on_at_another_parallelism_and_loses_nothing() {
+    let place = Place::new();
+    place.flights(8_000);
+    kill_after(&place, 2_000, &["--parallelism", "1"]);
+    kill_after(&place, 4_000, &["--restore", "latest", "--parallelism", "4"]);
+    let ended = restore(&place, &["--parallelism", "2"]).ok();
+    assert!(ended.events("restored")[0]["checkpoint"].as_u64() > Some(1));
+    let read = ended.events("finished")[0]["records"].as_u64().unwrap();
+    assert!(read < 8_000, "it read all {read} records again");
+    place.assert_exact();
+}
+
+#[test]
+fn an_older_checkpoint_restored_by_name_takes_the_newer_output_back() {
+    let place = Place::new();
+    place.flights(8_000);
+    kill_after(&place, 4_000, &["--retain", "3"]);
+    let list = run(&["checkpoint", "list", &place.text("out/checkpoints"), "--json"]).ok();
+    let oldest = crate::support::json(list.stdout.lines().next().unwrap());
+    let folder = place.text(&format!("out/checkpoints/chk-{}", oldest["id"]));
+    let ended = place.run_flights(&["--restore", &folder, "--json"]).ok();
+    assert_eq!(ended.events("restored")[0]["checkpoint"], oldest["id"]);
+    place.assert_exact();
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_is_passed_over_and_named() {
+    let place = Place::new();
+    place.flights(8_000);
+    kill_after(&place, 4_000, &[]);
+    let list = run(&["checkpoint", "list", &place.text("out/checkpoints"), "--json"]).ok();
+    let newest = crate::support::json(list.stdout.lines().last().unwrap());
+    let folder = place.path(&format!("out/checkpoints/chk-{}", newest["id"]));
+    let file = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_str().unwrap().contains("aircraft"))
+        .unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&file, bytes).unwrap();
+    let ended = restore(&place, &[]).ok();
+    let skipped = &ended.events("skipped_damaged")[0];
+    assert_eq!(skipped["checkpoint"], newest["id"]);
+    let reason = skipped["reason"].as_str().unwrap();
+    assert!(reason.contains("aircraft") && reason.contains("offset"), "{reason}");
+    assert!(ended.events("restored")[0]["checkpoint"].as_u64() < newest["id"].as_u64());
+    place.assert_exact();
+}
+
+#[test]
+fn a_missing_file_of_the_newest_checkpoint_is_passed_over_and_named() {
+    let place = Place::new();
+    place.flights(8_000);
+    kill_after(&place, 4_000, &[]);
+    let list = run(&["checkpoint", "list", &place.text("out/checkpoints"), "--json"]).ok();
+    let newest = crate::support::json(list.stdout.lines().last().unwrap());
+    let folder = place.path(&format!("out/checkpoints/chk-{}", newest["id"]));
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.into_iter().find(|it| it.extension().is_some_and(|it| it == "full")).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let by_name = place.run_flights(&["--restore", folder.to_str().unwrap()]);
+    by_name.fails(1, &["is missing"]);
+    let ended = restore(&place, &[]).ok();
+    assert_eq!(ended.events("skipped_damaged")[0]["checkpoint"], newest["id"]);
+    place.assert_exact();
+}
+
+#[test]
+fn dead_letters_are_written_exactly_once_over_a_kill() {
+    let place = Place::new();
+    let good = crate::support::flights(8_000);
+    let mut text = String::new();
+    let mut bad = Vec::new();
+    for (at, line) in good.lines().enumerate() {
+        text += line;
+        text.push('\n');
+        if at > 0 && at % 50 == 0 {
+            text += "2013-01-01T00:00,AA,x,N1,JFK,SFO,0,,,100\n";
+            bad.push(text.lines().count());
+        }
+    }
+    place.write("flights.csv", &text);
+    let dead = place.text("bad.csv");
+    let dead_letter = ["--on-bad-record", "dead-letter", &dead];
+    kill_after(&place, 3_000, &dead_letter);
+    assert!(std::fs::read_to_string(&dead).unwrap().lines().count() > 10);
+    place.run_flights(&["--restore", "latest"]).fails(1, &["dead-letter FILE"]);
+    restore(&place, &dead_letter).ok();
+    let written = std::fs::read_to_string(&dead).unwrap();
+    let mut lines = written.lines();
+    assert_eq!(lines.next(), Some("line,column,reason,row"));
+    let mut numbers: Vec<usize> = lines
+        .map(|line| {
+            assert!(line.contains(",flight,\"\"\"x\"\" is not a flight number\","), "{line}");
+            line.split(',').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, bad);
+    place.write("flights.csv", &good);
+    place.assert_exact();
+}

@@ -1,0 +1,20 @@
+//! The built command, as a user meets it.
+#![allow(clippy::disallowed_methods, reason = "tests wait for processes with a deadline")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests report by panics"
+)]
+#![allow(clippy::indexing_slicing, reason = "tests report by panics")]
+
+mod bad_input;
+mod checkpoint;
+mod demo;
+mod full_disk;
+mod kill;
+mod refusals;
+mod run;
+mod signal;
+mod support;
+mod wordcount;
