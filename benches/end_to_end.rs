@@ -306,7 +306,8 @@ fn compare(size: Size) -> Result<()> {
         of(&free, &floor)
     );
     lines += &format!(
-        "runtime, checkpoint each second  {:6.2} M records/s, {:.2} of runtime without ({checkpoints} checkpoints)\n",
+        "runtime, checkpoint each second  {:6.2} M records/s, {:.2} of runtime without \
+         ({checkpoints} checkpoints)\n",
         median(kept.clone()),
         of(&kept, &free)
     );

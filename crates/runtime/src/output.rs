@@ -18,8 +18,8 @@ pub trait Collector<T> {
     /// Takes one record.
     ///
     /// # Errors
-    /// [`JobErrorKind::Cancelled`](crate::JobErrorKind::Cancelled) if the job is ending; what a sink
-    /// reports. Return it to the caller.
+    /// [`JobErrorKind::Cancelled`](crate::JobErrorKind::Cancelled) if the job is ending; what a
+    /// sink reports. Return it to the caller.
     fn emit(&mut self, record: &T) -> Result<()>;
 }
 

@@ -1,5 +1,5 @@
-//! Where bytes go to and come from. The two traits are all that formats need of a store; adapters to
-//! real stores live with the caller. Implementations report failures as
+//! Where bytes go to and come from. The two traits are all that formats need of a store; adapters
+//! to real stores live with the caller. Implementations report failures as
 //! [`SnapshotError::io`](crate::SnapshotError::io).
 
 use std::cell::RefCell;

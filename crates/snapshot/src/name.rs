@@ -1,5 +1,5 @@
-//! Names of data files in metadata: relative, so that a checkpoint folder can be moved, and safe, so
-//! that damaged or hostile metadata never leads outside that folder.
+//! Names of data files in metadata: relative, so that a checkpoint folder can be moved, and safe,
+//! so that damaged or hostile metadata never leads outside that folder.
 
 use crate::error::{Result, SnapshotError};
 

@@ -10,8 +10,8 @@
 //!   `Send`, so that it may be created on one thread and used on another.
 //! - Key context is an argument; there is no current key.
 //! - An entry whose key group is outside [`KeyedBackend::key_groups`] is refused with
-//!   [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), reads included, and so is an
-//!   unknown state id or an operation on the wrong kind of state.
+//!   [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), reads included, and so is
+//!   an unknown state id or an operation on the wrong kind of state.
 //! - A failed write leaves the entry as it was. A failed batch has applied a prefix of its entries.
 //! - Batches behave as if their entries were processed one by one in order, also when the same
 //!   entry occurs twice.
@@ -207,8 +207,8 @@ pub trait KeyedBackend: Send {
     /// Adds the entries of a snapshot. States that are unknown so far become known under the
     /// descriptors they were written with. Call it once for each snapshot that overlaps this
     /// instance's key groups, before the instance is used; entries outside
-    /// [`Self::key_groups`] are refused as invalid arguments, so restrict the source. Returns how many entries were
-    /// added (one for each user key of a map).
+    /// [`Self::key_groups`] are refused as invalid arguments, so restrict the source. Returns how
+    /// many entries were added (one for each user key of a map).
     ///
     /// # Errors
     /// [`ErrorKind::Incompatible`](crate::ErrorKind::Incompatible) if a state is known with another

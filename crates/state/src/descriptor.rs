@@ -95,8 +95,8 @@ impl StateDescriptor {
             return Err(StateError::new(
                 ErrorKind::InvalidArgument,
                 format!(
-                    "state name {name:?} must have 1 to {STATE_NAME_BYTES_MAX} bytes and no control \
-                     characters"
+                    "state name {name:?} must have 1 to {STATE_NAME_BYTES_MAX} bytes and no \
+                     control characters"
                 ),
             ));
         }
@@ -136,8 +136,8 @@ impl StateDescriptor {
             return Err(StateError::new(
                 ErrorKind::Incompatible,
                 format!(
-                    "state {:?} was written as {} state and is now declared as {} state: declare it \
-                     as it was written, or give the new state another name",
+                    "state {:?} was written as {} state and is now declared as {} state: declare \
+                     it as it was written, or give the new state another name",
                     self.name, self.kind, declared.kind
                 ),
             ));
@@ -158,8 +158,8 @@ impl StateDescriptor {
         Err(StateError::new(
             ErrorKind::Incompatible,
             format!(
-                "state {:?}: its {part} was written with codec {old} and is now declared with codec \
-                 {new}: declare it as it was written, or give the new state another name",
+                "state {:?}: its {part} was written with codec {old} and is now declared with \
+                 codec {new}: declare it as it was written, or give the new state another name",
                 self.name
             ),
         ))

@@ -1,12 +1,13 @@
 //! The contract between a stream engine and its keyed-state backends.
 //!
 //! - [`KeyedBackend`] is the byte-level contract: what a backend implements. It knows entries by
-//!   ([state](StateId), [key group](KeyGroup), key, namespace \[, user key\]), reads and writes them
-//!   one by one and in batches, enumerates them, takes snapshots and restores them.
+//!   ([state](StateId), [key group](KeyGroup), key, namespace \[, user key\]), reads and writes
+//!   them one by one and in batches, enumerates them, takes snapshots and restores them.
 //! - [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`] and [`AggregatingState`] are
 //!   what operators use: typed, written once over any backend, with [codecs](codec) whose identity
 //!   goes into every snapshot.
-//! - [`SnapshotTask`], [`EntrySink`] and [`EntrySource`] carry state out and in, in canonical order.
+//! - [`SnapshotTask`], [`EntrySink`] and [`EntrySource`] carry state out and in, in canonical
+//!   order.
 //!
 //! No I/O, no threads, no globals: an engine brings those. The key is always an argument; there is
 //! no hidden current key.

@@ -12,8 +12,8 @@ use crate::key_group::KeyGroup;
 /// One entry of a canonical snapshot.
 ///
 /// A list state's entry holds the concatenation of its encoded elements; a map state has one entry
-/// for each user key, so an empty map has none. A value of no bytes is an entry like any other; typed
-/// list states never store one, since an empty list and no list are the same there.
+/// for each user key, so an empty map has none. A value of no bytes is an entry like any other;
+/// typed list states never store one, since an empty list and no list are the same there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotEntry<'a> {
     /// The key group of the key.
@@ -92,7 +92,8 @@ pub trait SnapshotTask: Send {
     /// Writes the state as it was when the snapshot was taken to `sink`, in canonical order.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`] at most 10,000 entries after `cancel` is set; what the sink reports.
+    /// [`ErrorKind::Cancelled`] at most 10,000 entries after `cancel` is set; what the sink
+    /// reports.
     fn run(
         self: Box<Self>,
         sink: &mut dyn EntrySink,

@@ -126,14 +126,7 @@ impl StorageError {
     #[must_use]
     pub fn new(kind: ErrorKind, effect: Effect, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Inner {
-            kind,
-            effect,
-            message,
-            path: None,
-            store: None,
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, effect, message, path: None, store: None, source: None }))
     }
 
     /// An error whose kind follows from an operating-system error, which becomes its source. If
@@ -219,14 +212,7 @@ impl StorageError {
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            kind,
-            effect,
-            message,
-            path,
-            store,
-            source,
-        } = &*self.0;
+        let Inner { kind, effect, message, path, store, source } = &*self.0;
         write!(f, "{kind}: {message}")?;
         match (path, store) {
             (Some(path), Some(store)) => write!(f, " ({path} in {store})")?,
@@ -251,10 +237,7 @@ impl fmt::Debug for StorageError {
 
 impl StdError for StorageError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

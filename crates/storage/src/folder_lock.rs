@@ -41,9 +41,7 @@ impl FolderLock {
                     .with_path(folder.display())
             }
         };
-        let folder = folder
-            .canonicalize()
-            .map_err(failed("cannot lock the folder"))?;
+        let folder = folder.canonicalize().map_err(failed("cannot lock the folder"))?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -83,19 +81,12 @@ fn held(folder: &Path, purpose: &str, file: &mut File) -> StorageError {
     // The holder may be about to write it: a part, or nothing, is still a message.
     let _ = file.take(OWNER_BYTES_MAX).read_to_end(&mut owner);
     let owner = one_line(&String::from_utf8_lossy(&owner));
-    let owner = if owner.is_empty() {
-        "another process".to_owned()
-    } else {
-        owner
-    };
+    let owner = if owner.is_empty() { "another process".to_owned() } else { owner };
     let purpose = one_line(purpose);
     let message = format!("cannot lock the folder ({purpose}): it is held by {owner}");
     StorageError::new(ErrorKind::Locked, Effect::DidNotHappen, message).with_path(folder.display())
 }
 
 fn one_line(text: &str) -> String {
-    text.trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -37,19 +37,14 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn create(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>> {
         check_free(&self.lock(), path)?;
-        Ok(Box::new(MemoryWriter {
-            store: self.clone(),
-            path: path.clone(),
-            bytes: Vec::new(),
-        }))
+        Ok(Box::new(MemoryWriter { store: self.clone(), path: path.clone(), bytes: Vec::new() }))
     }
 
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         match self.lock().get(path) {
-            Some(bytes) => Ok(Box::new(MemoryReader {
-                path: path.clone(),
-                bytes: Arc::clone(bytes),
-            })),
+            Some(bytes) => {
+                Ok(Box::new(MemoryReader { path: path.clone(), bytes: Arc::clone(bytes) }))
+            }
             None => Err(error(ErrorKind::NotFound, "no such object", path)),
         }
     }
@@ -67,9 +62,8 @@ impl Store for MemoryStore {
         let objects = self.lock();
         let depth = prefix.map_or(0, |prefix| prefix.segments().count());
         let folder = |path: &StorePath| path.parent()?.with_ancestors().nth(depth);
-        let mut folders: Vec<_> = below(&objects, prefix)
-            .filter_map(|(path, _)| folder(path))
-            .collect();
+        let mut folders: Vec<_> =
+            below(&objects, prefix).filter_map(|(path, _)| folder(path)).collect();
         folders.sort();
         folders.dedup();
         Ok(folders)
@@ -98,9 +92,7 @@ fn below<'a>(
 }
 
 fn check_free(objects: &Objects, path: &StorePath) -> Result<()> {
-    let taken = path
-        .with_ancestors()
-        .any(|name| objects.contains_key(&name))
+    let taken = path.with_ancestors().any(|name| objects.contains_key(&name))
         || below(objects, Some(path)).next().is_some();
     if taken {
         return Err(error(ErrorKind::AlreadyExists, "the name is taken", path));
@@ -109,9 +101,7 @@ fn check_free(objects: &Objects, path: &StorePath) -> Result<()> {
 }
 
 fn error(kind: ErrorKind, message: impl Into<String>, path: &StorePath) -> StorageError {
-    StorageError::new(kind, Effect::DidNotHappen, message)
-        .with_path(path)
-        .with_store(URL)
+    StorageError::new(kind, Effect::DidNotHappen, message).with_path(path).with_store(URL)
 }
 
 #[derive(Debug)]
@@ -131,10 +121,7 @@ impl StoreWriter for MemoryWriter {
         let Self { store, path, bytes } = *self;
         let mut objects = store.lock();
         check_free(&objects, &path)?;
-        let info = ObjectInfo {
-            path: path.clone(),
-            len: bytes.len() as u64,
-        };
+        let info = ObjectInfo { path: path.clone(), len: bytes.len() as u64 };
         objects.insert(path, bytes.into());
         Ok(info)
     }

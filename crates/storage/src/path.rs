@@ -58,9 +58,7 @@ impl StorePath {
     /// The folder this is in; `None` at the top of the store.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        self.0
-            .rsplit_once('/')
-            .map(|(parent, _)| Self(parent.to_owned()))
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
     }
 
     /// The last segment.
@@ -95,9 +93,7 @@ impl StorePath {
     /// All folders this is in, outermost first, and then the path itself.
     pub(crate) fn with_ancestors(&self) -> impl Iterator<Item = Self> {
         let cuts = self.0.match_indices('/').map(|(at, _)| at);
-        cuts.chain([self.0.len()])
-            .filter_map(|at| self.0.get(..at))
-            .map(|s| Self(s.to_owned()))
+        cuts.chain([self.0.len()]).filter_map(|at| self.0.get(..at)).map(|s| Self(s.to_owned()))
     }
 }
 

@@ -98,10 +98,7 @@ pub trait StoreWriter: fmt::Debug + Send {
 }
 
 /// A finished object, open for reading at any offset by any number of threads.
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "implementers need not say one thing twice"
-)]
+#[expect(clippy::len_without_is_empty, reason = "implementers need not say one thing twice")]
 pub trait StoreReader: fmt::Debug + Send + Sync {
     /// Length of the object in bytes.
     fn len(&self) -> u64;

@@ -60,9 +60,7 @@ pub trait StoreExt: Store {
     /// [`Store::list`] fails with.
     fn delete_prefix(&self, prefix: &StorePath) -> Result<usize> {
         let objects = self.list(Some(prefix))?;
-        let mut failed = objects
-            .iter()
-            .filter_map(|object| self.delete(&object.path).err());
+        let mut failed = objects.iter().filter_map(|object| self.delete(&object.path).err());
         match failed.next() {
             None => Ok(objects.len()),
             Some(first) => {

@@ -34,11 +34,7 @@ pub fn open_url(url: &str, create: bool) -> Result<Arc<dyn Store>> {
             _ => return Err(unsupported(scheme, url)),
         },
     };
-    let store = if create {
-        LocalStore::create(&folder)?
-    } else {
-        LocalStore::open(&folder)?
-    };
+    let store = if create { LocalStore::create(&folder)? } else { LocalStore::open(&folder)? };
     Ok(Arc::new(store))
 }
 
@@ -57,10 +53,7 @@ pub(crate) fn file_url(folder: &Path) -> String {
 
 fn folder_of(url: &str, rest: &str) -> Result<PathBuf> {
     if !rest.starts_with('/') {
-        return Err(invalid(
-            url,
-            "file:// must be followed by an absolute folder",
-        ));
+        return Err(invalid(url, "file:// must be followed by an absolute folder"));
     }
     let bytes = percent_decode(rest)
         .ok_or_else(|| invalid(url, "a % is not followed by two hexadecimal digits"))?;
@@ -83,9 +76,7 @@ fn percent_decode(text: &str) -> Option<Vec<u8>> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 fn invalid(url: &str, defect: &str) -> StorageError {
@@ -113,10 +104,7 @@ mod tests {
             let folder = PathBuf::from(OsString::from_vec(bytes.to_vec()));
             let url = file_url(&folder);
             assert!(url.bytes().all(|b| b.is_ascii_graphic()), "{url}");
-            assert_eq!(
-                folder_of(&url, url.strip_prefix("file://").unwrap()).unwrap(),
-                folder
-            );
+            assert_eq!(folder_of(&url, url.strip_prefix("file://").unwrap()).unwrap(), folder);
         }
     }
 
@@ -132,11 +120,7 @@ mod tests {
             "file:///a%00",
             "memory://name",
         ] {
-            assert_eq!(
-                open_url(url, true).unwrap_err().kind(),
-                ErrorKind::InvalidName,
-                "{url}"
-            );
+            assert_eq!(open_url(url, true).unwrap_err().kind(), ErrorKind::InvalidName, "{url}");
         }
     }
 

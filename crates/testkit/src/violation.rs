@@ -102,7 +102,8 @@ macro_rules! ensure_eq {
         match (&$found, &$expected) {
             (found, expected) => {
                 if !(*found == *expected) {
-                    return Err($crate::Violation::mismatch(&format!($($message)+), found, expected));
+                    let message = format!($($message)+);
+                    return Err($crate::Violation::mismatch(&message, found, expected));
                 }
             }
         }

@@ -8,8 +8,9 @@
 //!
 //! `<attempt>` has 16 hexadecimal digits, `<vertex>` is the vertex's name with everything but
 //! letters, digits, `-` and `_` escaped. File names carry the execution attempt, so that no name is
-//! ever used twice: a late writer of an earlier attempt can neither overwrite nor complete anything.
-//! Metadata is created only if absent: of two coordinators at most one completes a checkpoint.
+//! ever used twice: a late writer of an earlier attempt can neither overwrite nor complete
+//! anything. Metadata is created only if absent: of two coordinators at most one completes a
+//! checkpoint.
 //!
 //! Deletion goes the other way round: metadata first, so that no checkpoint ever exists whose files
 //! are gone.

@@ -1,8 +1,8 @@
 //! At-least-once: channels are never held back, barriers are only counted.
 //!
 //! Several checkpoints may be under way at once, since channels run on. When one is complete, all
-//! older ones are abandoned. At most [`Tracker::UNDER_WAY_MAX`] are tracked: past that the oldest is
-//! abandoned.
+//! older ones are abandoned. At most [`Tracker::UNDER_WAY_MAX`] are tracked: past that the oldest
+//! is abandoned.
 
 use std::collections::BTreeMap;
 

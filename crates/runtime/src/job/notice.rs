@@ -73,7 +73,8 @@ pub enum JobNotice<'a> {
     },
 }
 
-/// Hears of what happens to a job. Called on the job's thread and on its snapshot threads: be quick.
+/// Hears of what happens to a job. Called on the job's thread and on its snapshot threads: be
+/// quick.
 pub trait JobListener: Send + Sync {
     /// Takes a notice.
     fn on_notice(&self, notice: &JobNotice<'_>);

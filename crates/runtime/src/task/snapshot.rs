@@ -1,5 +1,5 @@
-//! The asynchronous part of a subtask's snapshot: writes keyed state, makes prepared output durable,
-//! and acknowledges.
+//! The asynchronous part of a subtask's snapshot: writes keyed state, makes prepared output
+//! durable, and acknowledges.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,3 +1,5 @@
+//! Checkpoints of whole jobs: stop, restore, rescale, retention, damage.
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Failures of whole jobs: panics, restarts, storage that goes away.
+
 use std::sync::atomic::Ordering;
 
 use millpond_runtime::{JobErrorKind, JobOutcome, RestartStrategy, StartFrom};

@@ -1,4 +1,5 @@
-//! A job that counts numbers by their value, with sources that can be slowed and code that can fail.
+//! A job that counts numbers by their value, with sources that can be slowed and code that can
+//! fail.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -134,7 +134,8 @@ pub(super) fn compare(tail: &Tail, block: &[u8], entry: &SnapshotEntry<'_>) -> O
         .then(|| flag(state, SAME_STATE) | flag(key, SAME_KEY) | flag(namespace, SAME_NAMESPACE))
 }
 
-/// Appends `entry`. `tail` is the entry before it in the same block, `shared` what [`compare`] found.
+/// Appends `entry`. `tail` is the entry before it in the same block, `shared` what [`compare`]
+/// found.
 #[inline]
 pub(super) fn encode_into(
     entry: &SnapshotEntry<'_>,

@@ -47,9 +47,9 @@ impl<R: ByteSource> FullReader<R> {
         }
     }
 
-    /// As [`Self::open`], for the file that `handle` refers to: also checks its length. The handle's
-    /// checksum is over the whole file and is left to [`verify_full`](crate::verify_full); blocks
-    /// have their own.
+    /// As [`Self::open`], for the file that `handle` refers to: also checks its length. The
+    /// handle's checksum is over the whole file and is left to [`verify_full`](crate::verify_full);
+    /// blocks have their own.
     ///
     /// # Errors
     /// As [`Self::open`].

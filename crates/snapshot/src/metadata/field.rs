@@ -6,8 +6,8 @@ use crate::metadata::METADATA_BYTES_MAX;
 use crate::metadata::tag::MUST;
 use crate::version::newer;
 
-/// Appends fields. Remembers whether the size limit was passed, so that the length of a field always
-/// fits its `u32`.
+/// Appends fields. Remembers whether the size limit was passed, so that the length of a field
+/// always fits its `u32`.
 #[derive(Default)]
 pub(super) struct FieldWriter {
     pub(super) out: Vec<u8>,

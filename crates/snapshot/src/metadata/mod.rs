@@ -16,8 +16,8 @@
 //! field = tag:u16 bytes:u32 content
 //! ```
 //!
-//! A tag whose top bit is set must be understood: a reader that does not know it refuses the file as
-//! written by a newer Millpond. Other unknown tags are skipped. Messages within messages are
+//! A tag whose top bit is set must be understood: a reader that does not know it refuses the file
+//! as written by a newer Millpond. Other unknown tags are skipped. Messages within messages are
 //! fields again. Fields stand in ascending order of their tag (without the top bit), so equal
 //! metadata has equal bytes; a field that may repeat repeats in place.
 //!
@@ -181,8 +181,8 @@ impl VertexMetadata {
     /// Adds the schema of a keyed state, unless it is there already.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::SnapshotErrorKind::InvalidArgument) if another subtask has a state
-    /// of that name with another kind or codec.
+    /// [`InvalidArgument`](crate::SnapshotErrorKind::InvalidArgument) if another subtask has a
+    /// state of that name with another kind or codec.
     pub fn add_state(&mut self, state: &StateDescriptor) -> Result<()> {
         match self.states.iter().find(|known| known.name() == state.name()) {
             None => self.states.push(state.clone()),

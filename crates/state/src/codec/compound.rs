@@ -57,7 +57,9 @@ pub struct TupleCodec<C>(C);
 
 macro_rules! tuple {
     ($($type:ident $codec:ident $index:tt),+) => {
-        impl<$($type,)+ $($codec: Codec<$type>,)+> Codec<($($type,)+)> for TupleCodec<($($codec,)+)> {
+        impl<$($type,)+ $($codec: Codec<$type>,)+> Codec<($($type,)+)>
+            for TupleCodec<($($codec,)+)>
+        {
             fn identity(&self) -> CodecIdentity {
                 joined("tuple", &[$(self.0.$index.identity()),+])
             }

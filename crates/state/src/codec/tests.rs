@@ -1,3 +1,5 @@
+//! Codecs: round trips, order, pinned bytes, shapes.
+
 use super::*;
 
 #[derive(Debug, Clone, PartialEq)]

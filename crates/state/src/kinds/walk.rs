@@ -29,9 +29,9 @@ pub fn for_each_entry<K: HasCodec, N: HasCodec, B: KeyedBackend + ?Sized>(
 }
 
 /// Calls `apply` with the address of every entry that `state` has when the walk reaches its key
-/// group, and with the backend, which `apply` may change as it likes. Entries it adds to a key group
-/// not reached yet are visited, others not; an entry deleted meanwhile is visited all the same.
-/// Holds the addresses of one key group at a time.
+/// group, and with the backend, which `apply` may change as it likes. Entries it adds to a key
+/// group not reached yet are visited, others not; an entry deleted meanwhile is visited all the
+/// same. Holds the addresses of one key group at a time.
 ///
 /// # Errors
 /// As [`KeyedBackend::visit_entries`], and what `apply` returns.

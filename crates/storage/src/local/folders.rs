@@ -25,12 +25,7 @@ pub(super) struct Folders {
 impl Folders {
     pub(super) fn new(disk: Box<dyn Disk>, root: PathBuf) -> Self {
         let url = crate::url::file_url(&root);
-        Self {
-            disk,
-            root,
-            url,
-            durable: Mutex::default(),
-        }
+        Self { disk, root, url, durable: Mutex::default() }
     }
 
     /// Where `path` (`None`: the top of the store) is on disk.
@@ -93,10 +88,7 @@ impl Folders {
         let (kind, message) = match self.entry(folder)? {
             Some(Entry::Folder) => return Ok(()),
             None => (ErrorKind::NotFound, "the folder has just been removed"),
-            Some(_) => (
-                ErrorKind::AlreadyExists,
-                "the name is taken by something not a folder",
-            ),
+            Some(_) => (ErrorKind::AlreadyExists, "the name is taken by something not a folder"),
         };
         let error = StorageError::new(kind, Effect::DidNotHappen, message);
         Err(self.placed(error, Some(folder)))
@@ -148,12 +140,7 @@ impl Folders {
     /// What is at `path` itself.
     pub(super) fn entry(&self, path: &StorePath) -> Result<Option<Entry>> {
         self.disk.entry(&self.locate(Some(path))).map_err(|error| {
-            self.error(
-                error,
-                Effect::DidNotHappen,
-                "cannot look the name up",
-                Some(path),
-            )
+            self.error(error, Effect::DidNotHappen, "cannot look the name up", Some(path))
         })
     }
 
@@ -162,12 +149,9 @@ impl Folders {
         match self.disk.names(&self.locate(folder)) {
             Ok(names) => Ok(names),
             Err(error) if is_missing(&error) => self.check_root().map(|()| Vec::new()),
-            Err(error) => Err(self.error(
-                error,
-                Effect::DidNotHappen,
-                "cannot list the folder",
-                folder,
-            )),
+            Err(error) => {
+                Err(self.error(error, Effect::DidNotHappen, "cannot list the folder", folder))
+            }
         }
     }
 

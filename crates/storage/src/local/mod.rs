@@ -9,8 +9,8 @@
 //!
 //! Invariants:
 //! - Names that start with a dot are the store's own: `.tmp-<tag>-<process>-<number>` for
-//!   unfinished writes, and the lock file of [`FolderLock`](crate::FolderLock). They are never listed, opened or
-//!   deleted as objects; nor is anything that no [`StorePath`] can name.
+//!   unfinished writes, and the lock file of [`FolderLock`](crate::FolderLock). They are never
+//!   listed, opened or deleted as objects; nor is anything that no [`StorePath`] can name.
 //! - Only regular files in real folders are objects. Symbolic links inside the store are not
 //!   followed; the store's own folder may be reached through one.
 //! - Any number of processes may publish and delete at once. One gap: if one of them (or another
@@ -102,10 +102,7 @@ impl LocalStore {
         if !real.is_dir() {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
-        Ok(Self {
-            folders: Arc::new(Folders::new(disk, real)),
-            tag: "w".to_owned(),
-        })
+        Ok(Self { folders: Arc::new(Folders::new(disk, real)), tag: "w".to_owned() })
     }
 
     /// Marks this handle's temporary files with `tag`: 1 to 64 characters of `A-Z a-z 0-9 . _ = -`,
@@ -118,11 +115,7 @@ impl LocalStore {
         let too_long = (tag.len() > TAG_BYTES_MAX).then_some("it is longer than 64 bytes");
         if let Some(defect) = segment_defect(tag).or(too_long) {
             let message = format!("{tag:?} cannot be a writer tag: {defect}");
-            return Err(StorageError::new(
-                ErrorKind::InvalidName,
-                Effect::DidNotHappen,
-                message,
-            ));
+            return Err(StorageError::new(ErrorKind::InvalidName, Effect::DidNotHappen, message));
         }
         tag.clone_into(&mut self.tag);
         Ok(self)
@@ -137,10 +130,7 @@ impl LocalStore {
     /// The folders among `names` in `folder`.
     fn subfolders(&self, folder: Option<&StorePath>, names: &[String]) -> Result<Vec<StorePath>> {
         let mut found = Vec::new();
-        for path in names
-            .iter()
-            .filter_map(|name| StorePath::child(folder, name).ok())
-        {
+        for path in names.iter().filter_map(|name| StorePath::child(folder, name).ok()) {
             if self.folders.entry(&path)? == Some(Entry::Folder) {
                 found.push(path);
             }
@@ -195,15 +185,9 @@ impl LocalStore {
         let folder = self.folders.locate(path.parent().as_ref());
         let (temporary, file) = self.create_file(&folder).map_err(|error| {
             let message = "cannot create a temporary file";
-            self.folders
-                .error(error, Effect::DidNotHappen, message, Some(path))
+            self.folders.error(error, Effect::DidNotHappen, message, Some(path))
         })?;
-        Ok(LocalWriter::new(
-            Arc::clone(&self.folders),
-            path.clone(),
-            temporary,
-            file,
-        ))
+        Ok(LocalWriter::new(Arc::clone(&self.folders), path.clone(), temporary, file))
     }
 
     /// Creates a file of a new temporary name in `folder`.
@@ -224,9 +208,7 @@ impl LocalStore {
                 }
             }
         }
-        Err(io::Error::other(
-            "too many temporary files of dead processes: sweep them",
-        ))
+        Err(io::Error::other("too many temporary files of dead processes: sweep them"))
     }
 
     fn check_free(&self, path: &StorePath) -> Result<()> {
@@ -249,9 +231,7 @@ impl LocalStore {
             io::ErrorKind::PermissionDenied => Effect::DidNotHappen,
             _ => Effect::MayHaveHappened,
         };
-        Err(self
-            .folders
-            .error(error, effect, "cannot delete", Some(path)))
+        Err(self.folders.error(error, effect, "cannot delete", Some(path)))
     }
 
     fn not_found(&self, path: &StorePath) -> StorageError {
@@ -295,23 +275,12 @@ impl Store for LocalStore {
         }
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => self.not_found(path),
-            _ => self
-                .folders
-                .error(error, Effect::DidNotHappen, "cannot open", Some(path)),
+            _ => self.folders.error(error, Effect::DidNotHappen, "cannot open", Some(path)),
         };
-        let file = self
-            .folders
-            .disk
-            .open_file(&self.folders.locate(Some(path)))
-            .map_err(failed)?;
+        let file = self.folders.disk.open_file(&self.folders.locate(Some(path))).map_err(failed)?;
         let len = file.len().map_err(failed)?;
         let (folders, path) = (Arc::clone(&self.folders), path.clone());
-        Ok(Box::new(LocalReader {
-            folders,
-            path,
-            file,
-            len,
-        }))
+        Ok(Box::new(LocalReader { folders, path, file, len }))
     }
 
     fn list(&self, prefix: Option<&StorePath>) -> Result<Vec<ObjectInfo>> {
@@ -353,8 +322,7 @@ impl Store for LocalStore {
         }
         self.folders.sync(folder.as_ref()).map_err(|error| {
             let message = "cannot make the deletion durable";
-            self.folders
-                .error(error, Effect::MayHaveHappened, message, Some(path))
+            self.folders.error(error, Effect::MayHaveHappened, message, Some(path))
         })?;
         self.folders.prune(folder);
         Ok(())

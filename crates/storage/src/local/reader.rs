@@ -28,29 +28,24 @@ impl StoreReader for LocalReader {
         if end.is_none_or(|end| end > self.len) {
             return Err(self.truncated(offset, buffer.len(), self.len));
         }
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|error| match error.kind() {
-                // Cut behind our back: say how long it is now.
-                io::ErrorKind::UnexpectedEof => {
-                    let len = self.file.len().unwrap_or(self.len);
-                    self.truncated(offset, buffer.len(), len)
-                }
-                _ => self.folders.error(
-                    error,
-                    Effect::DidNotHappen,
-                    &format!("cannot read {} bytes at offset {offset}", buffer.len()),
-                    Some(&self.path),
-                ),
-            })
+        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+            // Cut behind our back: say how long it is now.
+            io::ErrorKind::UnexpectedEof => {
+                let len = self.file.len().unwrap_or(self.len);
+                self.truncated(offset, buffer.len(), len)
+            }
+            _ => self.folders.error(
+                error,
+                Effect::DidNotHappen,
+                &format!("cannot read {} bytes at offset {offset}", buffer.len()),
+                Some(&self.path),
+            ),
+        })
     }
 }
 
 impl LocalReader {
     fn truncated(&self, offset: u64, wanted: usize, len: u64) -> StorageError {
-        self.folders.placed(
-            StorageError::truncated(offset, wanted, len),
-            Some(&self.path),
-        )
+        self.folders.placed(StorageError::truncated(offset, wanted, len), Some(&self.path))
     }
 }

@@ -28,18 +28,14 @@ impl LocalStore {
         let mut pending = vec![None];
         while let Some(folder) = pending.pop() {
             let names = self.folders.names(folder.as_ref())?;
-            for name in names
-                .iter()
-                .filter(|name| name.starts_with(TEMPORARY_PREFIX))
-            {
+            for name in names.iter().filter(|name| name.starts_with(TEMPORARY_PREFIX)) {
                 removed += self.remove_temporary(folder.as_ref(), name)?;
             }
             let subfolders = self.subfolders(folder.as_ref(), &names)?;
             pending.extend(subfolders.into_iter().map(Some));
             self.folders.sync(folder.as_ref()).map_err(|error| {
                 let message = "cannot make the names in the folder durable";
-                self.folders
-                    .error(error, Effect::MayHaveHappened, message, folder.as_ref())
+                self.folders.error(error, Effect::MayHaveHappened, message, folder.as_ref())
             })?;
             self.folders.prune(folder);
         }
@@ -54,9 +50,7 @@ impl LocalStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => {
                 let message = format!("cannot remove the temporary file {name}");
-                Err(self
-                    .folders
-                    .error(error, Effect::MayHaveHappened, &message, folder))
+                Err(self.folders.error(error, Effect::MayHaveHappened, &message, folder))
             }
         }
     }

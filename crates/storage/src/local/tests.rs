@@ -48,16 +48,8 @@ impl Probe {
         let fault = self.fault.filter(|fault| fault.call == number);
         match fault {
             None => act(),
-            Some(Fault {
-                moment: Moment::Before,
-                error,
-                ..
-            }) => Err(error.into()),
-            Some(Fault {
-                moment: Moment::After,
-                error,
-                ..
-            }) => {
+            Some(Fault { moment: Moment::Before, error, .. }) => Err(error.into()),
+            Some(Fault { moment: Moment::After, error, .. }) => {
                 act()?;
                 Err(error.into())
             }
@@ -67,14 +59,8 @@ impl Probe {
 
 impl Disk for Probe {
     fn create_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.call(format!("create {}", self.show(path)), || {
-            OsDisk.create_file(path)
-        })?;
-        Ok(Box::new(ProbeFile {
-            probe: self.clone(),
-            name: self.show(path),
-            file,
-        }))
+        let file = self.call(format!("create {}", self.show(path)), || OsDisk.create_file(path))?;
+        Ok(Box::new(ProbeFile { probe: self.clone(), name: self.show(path), file }))
     }
 
     fn open_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -87,27 +73,19 @@ impl Disk for Probe {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.call(format!("unlink {}", self.show(path)), || {
-            OsDisk.remove_file(path)
-        })
+        self.call(format!("unlink {}", self.show(path)), || OsDisk.remove_file(path))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.call(format!("mkdir {}", self.show(path)), || {
-            OsDisk.create_folder(path)
-        })
+        self.call(format!("mkdir {}", self.show(path)), || OsDisk.create_folder(path))
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        self.call(format!("rmdir {}", self.show(path)), || {
-            OsDisk.remove_folder(path)
-        })
+        self.call(format!("rmdir {}", self.show(path)), || OsDisk.remove_folder(path))
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.call(format!("sync folder {}", self.show(path)), || {
-            OsDisk.sync_folder(path)
-        })
+        self.call(format!("sync folder {}", self.show(path)), || OsDisk.sync_folder(path))
     }
 
     fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
@@ -133,8 +111,7 @@ impl DiskFile for ProbeFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.probe
-            .call(format!("sync file {}", self.name), || self.file.sync())
+        self.probe.call(format!("sync file {}", self.name), || self.file.sync())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -151,11 +128,7 @@ fn probed(fault: Option<Fault>) -> (tempfile::TempDir, Log, LocalStore) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let log = Log::default();
-    let probe = Probe {
-        root: root.clone(),
-        log: Arc::clone(&log),
-        fault,
-    };
+    let probe = Probe { root: root.clone(), log: Arc::clone(&log), fault };
     let store = LocalStore::open_on(Box::new(probe), &root).unwrap();
     (folder, log, store)
 }
@@ -181,12 +154,7 @@ fn temporaries(folder: &Path) -> usize {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
             count += temporaries(&entry.path());
-        } else if entry
-            .file_name()
-            .to_str()
-            .unwrap()
-            .starts_with(TEMPORARY_PREFIX)
-        {
+        } else if entry.file_name().to_str().unwrap().starts_with(TEMPORARY_PREFIX) {
             count += 1;
         }
     }
@@ -240,10 +208,7 @@ fn deleting_syncs_the_folder_before_pruning_and_pruned_folders_are_made_durable_
     publish(&store, "a/b/c").unwrap();
     taken(&log);
     store.delete(&path("a/b/c")).unwrap();
-    assert_eq!(
-        taken(&log),
-        ["unlink a/b/c", "sync folder a/b", "rmdir a/b", "rmdir a"]
-    );
+    assert_eq!(taken(&log), ["unlink a/b/c", "sync folder a/b", "rmdir a/b", "rmdir a"]);
     publish(&store, "a/b/d").unwrap();
     assert_eq!(taken(&log)[..4], PUBLISH_INTO_NEW_FOLDERS[..4]);
 }
@@ -266,15 +231,9 @@ fn a_folder_pruned_between_making_and_using_it_is_made_again() {
     taken(&log);
     publish(&store, "a/b/d").unwrap();
     let log = taken(&log);
-    assert_eq!(
-        log[0], "create a/b/.tmp",
-        "the store believed the folder to be there"
-    );
+    assert_eq!(log[0], "create a/b/.tmp", "the store believed the folder to be there");
     // The failed creation is cleaned up after, then all is done anew.
-    assert_eq!(
-        log[2..],
-        PUBLISH_INTO_NEW_FOLDERS.map(|line| line.replace("a/b/c", "a/b/d"))
-    );
+    assert_eq!(log[2..], PUBLISH_INTO_NEW_FOLDERS.map(|line| line.replace("a/b/c", "a/b/d")));
 }
 
 /// What a publication came to whose call number `call` failed.
@@ -285,28 +244,15 @@ fn publish_with(fault: Fault) -> (Result<ObjectInfo>, bool, usize) {
     let listed = fresh.list(None).unwrap();
     let visible = !listed.is_empty();
     if visible {
-        assert_eq!(
-            listed,
-            [ObjectInfo {
-                path: path("a/b/c"),
-                len: 11
-            }]
-        );
+        assert_eq!(listed, [ObjectInfo { path: path("a/b/c"), len: 11 }]);
     }
     // Whatever happened, publishing again ends with the object there, whole.
     match publish(&fresh, "a/b/c") {
         Ok(_) => assert!(!visible),
-        Err(error) => assert!(
-            visible && error.kind() == ErrorKind::AlreadyExists,
-            "{error}"
-        ),
+        Err(error) => assert!(visible && error.kind() == ErrorKind::AlreadyExists, "{error}"),
     }
     let mut bytes = [0; 11];
-    fresh
-        .open(&path("a/b/c"))
-        .unwrap()
-        .read_exact_at(0, &mut bytes)
-        .unwrap();
+    fresh.open(&path("a/b/c")).unwrap().read_exact_at(0, &mut bytes).unwrap();
     assert_eq!(&bytes, b"still water");
     drop(store);
     (result, visible, temporaries(folder.path()))
@@ -314,11 +260,8 @@ fn publish_with(fault: Fault) -> (Result<ObjectInfo>, bool, usize) {
 
 #[test]
 fn whichever_call_fails_the_object_is_absent_or_the_error_says_it_may_be_there() {
-    for error in [
-        io::ErrorKind::StorageFull,
-        io::ErrorKind::PermissionDenied,
-        io::ErrorKind::Other,
-    ] {
+    for error in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::Other]
+    {
         for (call, line) in PUBLISH_INTO_NEW_FOLDERS.iter().enumerate() {
             for moment in [Moment::Before, Moment::After] {
                 // The kernel gives these two instead of a link, never after one.
@@ -329,11 +272,7 @@ fn whichever_call_fails_the_object_is_absent_or_the_error_says_it_may_be_there()
                     continue;
                 }
                 let case = format!("{error:?} {moment:?} {line}");
-                let (result, visible, left) = publish_with(Fault {
-                    call,
-                    moment,
-                    error,
-                });
+                let (result, visible, left) = publish_with(Fault { call, moment, error });
                 check_outcome(&case, line, &result, visible);
                 let stuck = line.starts_with("unlink") && moment == Moment::Before;
                 assert_eq!(left, usize::from(stuck), "temporaries after {case}");
@@ -352,10 +291,7 @@ fn check_outcome(case: &str, line: &str, result: &Result<ObjectInfo>, visible: b
                 Effect::DidNotHappen => assert!(!visible, "{case}"),
                 Effect::MayHaveHappened => assert!(published, "{case}"),
             }
-            assert!(
-                error.to_string().contains("(a"),
-                "{case} does not say where: {error}"
-            );
+            assert!(error.to_string().contains("(a"), "{case} does not say where: {error}");
         }
     }
     if line == "sync folder a/b" {
@@ -372,18 +308,11 @@ fn error_kinds_follow_what_the_file_system_said() {
         (io::ErrorKind::StorageFull, ErrorKind::NoSpace),
         (io::ErrorKind::QuotaExceeded, ErrorKind::NoSpace),
         (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
-        (
-            io::ErrorKind::ReadOnlyFilesystem,
-            ErrorKind::PermissionDenied,
-        ),
+        (io::ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied),
         (io::ErrorKind::Unsupported, ErrorKind::Unsupported),
         (io::ErrorKind::TimedOut, ErrorKind::Unavailable),
     ] {
-        let fault = Fault {
-            call: link,
-            moment: Moment::Before,
-            error,
-        };
+        let fault = Fault { call: link, moment: Moment::Before, error };
         assert_eq!(publish_with(fault).0.unwrap_err().kind(), kind);
     }
 }
@@ -392,11 +321,7 @@ fn error_kinds_follow_what_the_file_system_said() {
 fn a_writer_that_failed_once_never_publishes() {
     let write = 2;
     for moment in [Moment::Before, Moment::After] {
-        let fault = Fault {
-            call: write,
-            moment,
-            error: io::ErrorKind::StorageFull,
-        };
+        let fault = Fault { call: write, moment, error: io::ErrorKind::StorageFull };
         let (folder, log, store) = probed(Some(fault));
         let mut writer = store.create(&path("a")).unwrap();
         assert_eq!(taken(&log), ["create .tmp"]);
@@ -406,10 +331,7 @@ fn a_writer_that_failed_once_never_publishes() {
         writer.write(&block).unwrap();
         assert_eq!(writer.write(&block).unwrap_err().kind(), ErrorKind::NoSpace);
         let again = writer.write(b"more").unwrap_err();
-        assert_eq!(
-            (again.kind(), again.effect()),
-            (ErrorKind::NoSpace, Effect::DidNotHappen)
-        );
+        assert_eq!((again.kind(), again.effect()), (ErrorKind::NoSpace, Effect::DidNotHappen));
         assert!(again.message().contains("earlier write failed"), "{again}");
         assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::NoSpace);
         assert!(!taken(&log).iter().any(|line| line.starts_with("link")));
@@ -432,20 +354,10 @@ fn small_writes_reach_the_disk_gathered_and_in_order() {
     let info = writer.finish().unwrap();
     assert_eq!(info.len, expected.len() as u64);
     let mut bytes = vec![0; expected.len()];
-    store
-        .open(&path("a"))
-        .unwrap()
-        .read_exact_at(0, &mut bytes)
-        .unwrap();
+    store.open(&path("a")).unwrap().read_exact_at(0, &mut bytes).unwrap();
     assert!(bytes == expected);
-    let writes: Vec<_> = taken(&log)
-        .into_iter()
-        .filter(|l| l.starts_with("write"))
-        .collect();
-    assert_eq!(
-        writes,
-        ["write .tmp 65536", "write .tmp 54464", "write .tmp 100000"]
-    );
+    let writes: Vec<_> = taken(&log).into_iter().filter(|l| l.starts_with("write")).collect();
+    assert_eq!(writes, ["write .tmp 65536", "write .tmp 54464", "write .tmp 100000"]);
 }
 
 #[test]
@@ -455,44 +367,17 @@ fn a_failed_deletion_says_whether_it_may_have_happened_and_can_be_repeated() {
     // The deletion's own calls come after those of the publication.
     let first = taken(&log).len();
     for (offset, moment, error, effect) in [
-        (
-            0,
-            Moment::Before,
-            io::ErrorKind::PermissionDenied,
-            Effect::DidNotHappen,
-        ),
-        (
-            0,
-            Moment::Before,
-            io::ErrorKind::Other,
-            Effect::MayHaveHappened,
-        ),
-        (
-            0,
-            Moment::After,
-            io::ErrorKind::Other,
-            Effect::MayHaveHappened,
-        ),
-        (
-            1,
-            Moment::Before,
-            io::ErrorKind::Other,
-            Effect::MayHaveHappened,
-        ),
+        (0, Moment::Before, io::ErrorKind::PermissionDenied, Effect::DidNotHappen),
+        (0, Moment::Before, io::ErrorKind::Other, Effect::MayHaveHappened),
+        (0, Moment::After, io::ErrorKind::Other, Effect::MayHaveHappened),
+        (1, Moment::Before, io::ErrorKind::Other, Effect::MayHaveHappened),
     ] {
-        let (folder, log, store) = probed(Some(Fault {
-            call: first + offset,
-            moment,
-            error,
-        }));
+        let (folder, log, store) = probed(Some(Fault { call: first + offset, moment, error }));
         publish(&store, "a/x").unwrap();
         assert_eq!(store.delete(&path("a/x")).unwrap_err().effect(), effect);
         taken(&log);
         store.delete(&path("a/x")).unwrap();
-        assert!(
-            taken(&log).contains(&"sync folder a".to_owned()),
-            "{error:?} {offset}"
-        );
+        assert!(taken(&log).contains(&"sync folder a".to_owned()), "{error:?} {offset}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
@@ -502,23 +387,12 @@ fn a_root_is_made_with_every_new_folder_synced_into_its_parent() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let log = Log::default();
-    let probe = Probe {
-        root: root.clone(),
-        log: Arc::clone(&log),
-        fault: None,
-    };
+    let probe = Probe { root: root.clone(), log: Arc::clone(&log), fault: None };
     LocalStore::create_on(Box::new(probe), &root.join("x/y")).unwrap();
-    assert_eq!(
-        taken(&log),
-        ["mkdir x", "sync folder .", "mkdir x/y", "sync folder x"]
-    );
+    assert_eq!(taken(&log), ["mkdir x", "sync folder .", "mkdir x/y", "sync folder x"]);
 
     // One that is there may have been made by a process that died before syncing.
-    let probe = Probe {
-        root: root.clone(),
-        log: Arc::clone(&log),
-        fault: None,
-    };
+    let probe = Probe { root: root.clone(), log: Arc::clone(&log), fault: None };
     LocalStore::create_on(Box::new(probe), &root.join("x")).unwrap();
     assert_eq!(taken(&log), ["sync folder ."]);
 }
@@ -531,19 +405,8 @@ fn sweeping_syncs_every_folder_so_that_what_is_found_afterwards_is_durable() {
     std::fs::write(folder.path().join("a/.tmp-w-1-1"), b"x").unwrap();
     let lock = FolderLock::acquire(folder.path(), "sweep").unwrap();
     assert_eq!(store.sweep_temporaries(&lock).unwrap(), 1);
-    let log: Vec<_> = taken(&log)
-        .into_iter()
-        .filter(|l| !l.starts_with("rmdir"))
-        .collect();
-    assert_eq!(
-        log,
-        [
-            "sync folder .",
-            "unlink a/.tmp",
-            "sync folder a",
-            "sync folder a/b"
-        ]
-    );
+    let log: Vec<_> = taken(&log).into_iter().filter(|l| !l.starts_with("rmdir")).collect();
+    assert_eq!(log, ["sync folder .", "unlink a/.tmp", "sync folder a", "sync folder a/b"]);
 }
 
 #[test]
@@ -551,10 +414,7 @@ fn a_taken_name_is_noticed_before_anything_is_written() {
     let (_folder, log, store) = probed(None);
     publish(&store, "a/b").unwrap();
     taken(&log);
-    assert_eq!(
-        store.create(&path("a/b")).unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(store.create(&path("a/b")).unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(taken(&log), [""; 0]);
 }
 
@@ -586,11 +446,7 @@ fn a_link_that_failed_is_told_apart_by_what_linux_answers() {
         ("ETIMEDOUT", 110, ErrorKind::Unavailable, may),
     ] {
         let error = io::Error::from_raw_os_error(raw);
-        assert_eq!(
-            writer::derive_link_failure(&error),
-            (kind, effect),
-            "{name}"
-        );
+        assert_eq!(writer::derive_link_failure(&error), (kind, effect), "{name}");
     }
 }
 
@@ -607,33 +463,19 @@ fn temporary_files_of_a_dead_process_of_the_same_number_are_stepped_over() {
     publish(&store, "a").unwrap();
     assert!(NEXT_TEMPORARY.load(Ordering::Relaxed) > first + 2000);
     let mut bytes = [0; 11];
-    store
-        .open(&path("a"))
-        .unwrap()
-        .read_exact_at(0, &mut bytes)
-        .unwrap();
+    store.open(&path("a")).unwrap().read_exact_at(0, &mut bytes).unwrap();
     assert_eq!(&bytes, b"still water");
     assert_eq!(temporaries(folder.path()), 2000);
-    assert_eq!(
-        std::fs::read(folder.path().join(stale(first + 1999))).unwrap(),
-        b"stale"
-    );
+    assert_eq!(std::fs::read(folder.path().join(stale(first + 1999))).unwrap(), b"stale");
 }
 
 #[test]
 fn a_creation_that_fails_removes_the_folders_made_for_it() {
     let create = 4;
     for moment in [Moment::Before, Moment::After] {
-        let fault = Fault {
-            call: create,
-            moment,
-            error: io::ErrorKind::StorageFull,
-        };
+        let fault = Fault { call: create, moment, error: io::ErrorKind::StorageFull };
         let (folder, _log, store) = probed(Some(fault));
-        assert_eq!(
-            store.create(&path("a/b/c")).unwrap_err().kind(),
-            ErrorKind::NoSpace
-        );
+        assert_eq!(store.create(&path("a/b/c")).unwrap_err().kind(), ErrorKind::NoSpace);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

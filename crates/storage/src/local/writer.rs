@@ -41,16 +41,7 @@ impl LocalWriter {
     ) -> Self {
         let buffer = Vec::new();
         let (len, failed, is_temporary_left) = (0, None, true);
-        Self {
-            folders,
-            path,
-            temporary,
-            file,
-            buffer,
-            len,
-            failed,
-            is_temporary_left,
-        }
+        Self { folders, path, temporary, file, buffer, len, failed, is_temporary_left }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
@@ -58,9 +49,7 @@ impl LocalWriter {
             self.flush()?;
         }
         if bytes.len() >= BUFFER_BYTES {
-            self.file
-                .append(bytes)
-                .map_err(|error| self.did_not(error, "cannot write"))?;
+            self.file.append(bytes).map_err(|error| self.did_not(error, "cannot write"))?;
         } else {
             self.buffer.extend_from_slice(bytes);
         }
@@ -70,9 +59,7 @@ impl LocalWriter {
 
     fn flush(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
-            self.file
-                .append(&self.buffer)
-                .map_err(|error| self.did_not(error, "cannot write"))?;
+            self.file.append(&self.buffer).map_err(|error| self.did_not(error, "cannot write"))?;
             self.buffer.clear();
         }
         Ok(())
@@ -82,9 +69,7 @@ impl LocalWriter {
     fn complete(&mut self) -> Result<()> {
         self.check_not_failed()?;
         self.flush()?;
-        self.file
-            .sync()
-            .map_err(|error| self.did_not(error, "cannot make the file durable"))
+        self.file.sync().map_err(|error| self.did_not(error, "cannot make the file durable"))
     }
 
     fn publish(&mut self) -> Result<()> {
@@ -98,8 +83,7 @@ impl LocalWriter {
         let folder = self.folders.locate(self.path.parent().as_ref());
         self.folders.disk.sync_folder(&folder).map_err(|error| {
             let message = "cannot make the published name durable";
-            self.folders
-                .error(error, Effect::MayHaveHappened, message, Some(&self.path))
+            self.folders.error(error, Effect::MayHaveHappened, message, Some(&self.path))
         })
     }
 
@@ -115,8 +99,7 @@ impl LocalWriter {
     }
 
     fn did_not(&self, error: io::Error, message: &str) -> StorageError {
-        self.folders
-            .error(error, Effect::DidNotHappen, message, Some(&self.path))
+        self.folders.error(error, Effect::DidNotHappen, message, Some(&self.path))
     }
 
     fn check_not_failed(&self) -> Result<()> {
@@ -149,10 +132,7 @@ impl StoreWriter for LocalWriter {
     fn finish(mut self: Box<Self>) -> Result<ObjectInfo> {
         self.complete()?;
         self.publish()?;
-        Ok(ObjectInfo {
-            path: self.path.clone(),
-            len: self.len,
-        })
+        Ok(ObjectInfo { path: self.path.clone(), len: self.len })
     }
 
     fn abort(self: Box<Self>) {}

@@ -68,10 +68,7 @@ fn put(store: &dyn Store, name: &str, bytes: &[u8]) {
 
 fn names(store: &dyn Store, prefix: Option<&str>) -> Vec<String> {
     let objects = store.list(prefix.map(path).as_ref()).unwrap();
-    objects
-        .iter()
-        .map(|object| object.path.to_string())
-        .collect()
+    objects.iter().map(|object| object.path.to_string()).collect()
 }
 
 fn writer(store: &dyn Store, name: &str, bytes: &[u8]) -> Box<dyn StoreWriter> {
@@ -89,13 +86,7 @@ pub(crate) fn an_object_is_read_back_as_it_was_written(store: &dyn Store) {
         expected.extend(part);
     }
     let info = writer.finish().unwrap();
-    assert_eq!(
-        info,
-        ObjectInfo {
-            path: path("chk-1/a"),
-            len: expected.len() as u64
-        }
-    );
+    assert_eq!(info, ObjectInfo { path: path("chk-1/a"), len: expected.len() as u64 });
     assert_eq!(store.open(&path("chk-1/a")).unwrap().len(), info.len);
     assert!(store.read_all(&path("chk-1/a")).unwrap() == expected);
 }
@@ -129,9 +120,7 @@ pub(crate) fn a_dropped_writer_leaves_nothing(store: &dyn Store) {
 
 pub(crate) fn publishing_over_an_existing_name_fails_and_changes_nothing(store: &dyn Store) {
     put(store, "a/b", b"first");
-    let error = store
-        .put_if_absent(&path("a/b"), b"second, longer")
-        .unwrap_err();
+    let error = store.put_if_absent(&path("a/b"), b"second, longer").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(error.effect(), Effect::DidNotHappen);
     assert!(error.to_string().contains("a/b"), "{error}");
@@ -164,14 +153,9 @@ pub(crate) fn of_many_racing_publishers_exactly_one_wins_with_its_own_bytes(stor
         };
         let results: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|id| scope.spawn(move || publish(id))).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let winners: Vec<_> = (0..4u8)
-            .filter(|id| results[usize::from(*id)].is_ok())
-            .collect();
+        let winners: Vec<_> = (0..4u8).filter(|id| results[usize::from(*id)].is_ok()).collect();
         assert_eq!(winners.len(), 1, "{results:?}");
         for error in results.into_iter().filter_map(Result::err) {
             assert_eq!(error.kind(), ErrorKind::AlreadyExists);
@@ -197,18 +181,9 @@ pub(crate) fn racing_publishers_of_different_names_all_win(store: &dyn Store) {
 
 pub(crate) fn put_if_absent_publishes_once(store: &dyn Store) {
     let info = store.put_if_absent(&path("a"), b"12345").unwrap();
+    assert_eq!(info, ObjectInfo { path: path("a"), len: 5 });
     assert_eq!(
-        info,
-        ObjectInfo {
-            path: path("a"),
-            len: 5
-        }
-    );
-    assert_eq!(
-        store
-            .put_if_absent(&path("a"), b"12345")
-            .unwrap_err()
-            .kind(),
+        store.put_if_absent(&path("a"), b"12345").unwrap_err().kind(),
         ErrorKind::AlreadyExists
     );
 }
@@ -225,10 +200,7 @@ pub(crate) fn opening_a_missing_object_is_not_found(store: &dyn Store) {
 
 pub(crate) fn a_folder_is_no_object(store: &dyn Store) {
     put(store, "a/b", b"");
-    assert_eq!(
-        store.open(&path("a")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(store.open(&path("a")).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(!store.exists(&path("a")).unwrap());
 }
 
@@ -246,14 +218,7 @@ pub(crate) fn a_range_is_read_at_its_offset(store: &dyn Store) {
 pub(crate) fn reading_past_the_end_is_truncated_and_says_where(store: &dyn Store) {
     put(store, "a/b", b"0123456789");
     let reader = store.open(&path("a/b")).unwrap();
-    for (offset, len) in [
-        (0, 11),
-        (7, 4),
-        (10, 1),
-        (11, 0),
-        (u64::MAX, 1),
-        (u64::MAX - 1, 7),
-    ] {
+    for (offset, len) in [(0, 11), (7, 4), (10, 1), (11, 0), (u64::MAX, 1), (u64::MAX - 1, 7)] {
         let error = reader.read_exact_at(offset, &mut vec![0; len]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Truncated);
         assert_eq!(error.path(), Some("a/b"));
@@ -285,12 +250,8 @@ pub(crate) fn list_is_sorted_recursive_and_has_lengths(store: &dyn Store) {
     for (name, len) in [("b", 1), ("a/z", 2), ("a/b/c", 3), ("a-b", 4), ("a.b/x", 0)] {
         put(store, name, &vec![0; len]);
     }
-    let found: Vec<_> = store
-        .list(None)
-        .unwrap()
-        .into_iter()
-        .map(|o| (o.path.to_string(), o.len))
-        .collect();
+    let found: Vec<_> =
+        store.list(None).unwrap().into_iter().map(|o| (o.path.to_string(), o.len)).collect();
     let expected = [("a-b", 4), ("a.b/x", 0), ("a/b/c", 3), ("a/z", 2), ("b", 1)];
     assert_eq!(found, expected.map(|(name, len)| (name.to_owned(), len)));
 }
@@ -301,11 +262,7 @@ pub(crate) fn list_takes_whole_segments_as_prefix(store: &dyn Store) {
     }
     assert_eq!(names(store, Some("chk-1")), ["chk-1/a", "chk-1/b/c"]);
     assert_eq!(names(store, Some("chk-1/b")), ["chk-1/b/c"]);
-    assert_eq!(
-        names(store, Some("chk-1/a")),
-        [""; 0],
-        "an object is not below itself"
-    );
+    assert_eq!(names(store, Some("chk-1/a")), [""; 0], "an object is not below itself");
 }
 
 pub(crate) fn listing_a_missing_folder_is_empty(store: &dyn Store) {
@@ -319,10 +276,7 @@ pub(crate) fn list_folders_goes_one_level_down(store: &dyn Store) {
     for name in ["chk-2/a", "chk-10/b/c", "chk-10/d/e", "chk-10/f", "top"] {
         put(store, name, b"");
     }
-    assert_eq!(
-        store.list_folders(None).unwrap(),
-        [path("chk-10"), path("chk-2")]
-    );
+    assert_eq!(store.list_folders(None).unwrap(), [path("chk-10"), path("chk-2")]);
     let inner = store.list_folders(Some(&path("chk-10"))).unwrap();
     assert_eq!(inner, [path("chk-10/b"), path("chk-10/d")]);
     assert_eq!(store.list_folders(Some(&path("chk-2"))).unwrap(), []);

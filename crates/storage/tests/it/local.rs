@@ -28,15 +28,10 @@ fn entries(folder: &Path) -> Vec<String> {
 #[test]
 fn a_published_object_is_one_plain_file_and_nothing_else_is_left() {
     let (folder, store) = local();
-    store
-        .put_if_absent(&path("chk-1/metadata"), b"bytes")
-        .unwrap();
+    store.put_if_absent(&path("chk-1/metadata"), b"bytes").unwrap();
     assert_eq!(entries(folder.path()), ["chk-1"]);
     assert_eq!(entries(&folder.path().join("chk-1")), ["metadata"]);
-    assert_eq!(
-        fs::read(folder.path().join("chk-1/metadata")).unwrap(),
-        b"bytes"
-    );
+    assert_eq!(fs::read(folder.path().join("chk-1/metadata")).unwrap(), b"bytes");
 }
 
 #[test]
@@ -67,10 +62,7 @@ fn two_handles_on_one_folder_see_and_exclude_each_other() {
     let two = LocalStore::open(folder.path()).unwrap();
     let writer = one.create(&path("chk-1/a")).unwrap();
     two.put_if_absent(&path("chk-1/a"), b"two").unwrap();
-    assert_eq!(
-        writer.finish().unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(one.read_all(&path("chk-1/a")).unwrap(), b"two");
     two.delete(&path("chk-1/a")).unwrap();
     one.put_if_absent(&path("chk-1/b"), b"one").unwrap();
@@ -111,10 +103,7 @@ fn the_lock_of_another_folder_does_not_allow_a_sweep() {
     fs::write(folder.path().join(".tmp-w-1-0"), b"half").unwrap();
     let elsewhere = tempdir().unwrap();
     let lock = FolderLock::acquire(elsewhere.path(), "sweep").unwrap();
-    assert_eq!(
-        store.sweep_temporaries(&lock).unwrap_err().kind(),
-        ErrorKind::InvalidName
-    );
+    assert_eq!(store.sweep_temporaries(&lock).unwrap_err().kind(), ErrorKind::InvalidName);
     assert_eq!(entries(folder.path()), [".tmp-w-1-0"]);
 }
 
@@ -144,10 +133,7 @@ fn symbolic_links_in_the_store_lead_nowhere() {
     assert_eq!(store.list_folders(None).unwrap(), []);
     assert_eq!(store.list(Some(&path("out"))).unwrap(), []);
     for name in ["out/secret", "file"] {
-        assert_eq!(
-            store.open(&path(name)).unwrap_err().kind(),
-            ErrorKind::NotFound
-        );
+        assert_eq!(store.open(&path(name)).unwrap_err().kind(), ErrorKind::NotFound);
         store.delete(&path(name)).unwrap();
         store.put_if_absent(&path(name), b"x").unwrap_err();
     }
@@ -163,10 +149,7 @@ fn an_object_cut_short_is_truncated_also_when_already_open() {
     let (folder, store) = local();
     store.put_if_absent(&path("a"), &[7; 100]).unwrap();
     let opened_before = store.open(&path("a")).unwrap();
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .open(folder.path().join("a"))
-        .unwrap();
+    let file = fs::OpenOptions::new().write(true).open(folder.path().join("a")).unwrap();
     file.set_len(60).unwrap();
     for reader in [opened_before, store.open(&path("a")).unwrap()] {
         reader.read_exact_at(0, &mut [0; 60]).unwrap();
@@ -184,23 +167,14 @@ fn a_folder_that_has_gone_is_an_error_and_no_empty_store() {
     fs::remove_dir_all(folder.path()).unwrap();
     let unavailable = ErrorKind::Unavailable;
     assert_eq!(store.list(None).unwrap_err().kind(), unavailable);
-    assert_eq!(
-        store.list(Some(&path("a"))).unwrap_err().kind(),
-        unavailable
-    );
+    assert_eq!(store.list(Some(&path("a"))).unwrap_err().kind(), unavailable);
     assert_eq!(store.list_folders(None).unwrap_err().kind(), unavailable);
     assert_eq!(store.open(&path("a/b")).unwrap_err().kind(), unavailable);
     assert_eq!(store.open(&path("x")).unwrap_err().kind(), unavailable);
     assert_eq!(store.exists(&path("a/b")).unwrap_err().kind(), unavailable);
     assert_eq!(store.delete(&path("a/b")).unwrap_err().kind(), unavailable);
-    assert_eq!(
-        store.put_if_absent(&path("a/c"), b"").unwrap_err().kind(),
-        unavailable
-    );
-    assert_eq!(
-        store.put_if_absent(&path("c"), b"").unwrap_err().kind(),
-        unavailable
-    );
+    assert_eq!(store.put_if_absent(&path("a/c"), b"").unwrap_err().kind(), unavailable);
+    assert_eq!(store.put_if_absent(&path("c"), b"").unwrap_err().kind(), unavailable);
     assert!(!folder.path().exists(), "a vanished root is not made again");
 }
 
@@ -213,14 +187,8 @@ fn open_needs_the_folder_and_create_makes_it_with_its_parents() {
     assert!(error.to_string().contains("x/y/z"), "{error}");
     let store = LocalStore::create(&root).unwrap();
     store.put_if_absent(&path("a"), b"").unwrap();
-    assert_eq!(
-        LocalStore::create(&root).unwrap().list(None).unwrap().len(),
-        1
-    );
-    assert_eq!(
-        LocalStore::open(&root).unwrap().list(None).unwrap().len(),
-        1
-    );
+    assert_eq!(LocalStore::create(&root).unwrap().list(None).unwrap().len(), 1);
+    assert_eq!(LocalStore::open(&root).unwrap().list(None).unwrap().len(), 1);
 }
 
 #[test]
@@ -229,10 +197,8 @@ fn a_file_where_the_folder_should_be_is_named_as_such() {
     fs::write(folder.path().join("file"), b"").unwrap();
     for root in ["file", "file/below"] {
         let root = folder.path().join(root);
-        for error in [
-            LocalStore::open(&root).unwrap_err(),
-            LocalStore::create(&root).unwrap_err(),
-        ] {
+        for error in [LocalStore::open(&root).unwrap_err(), LocalStore::create(&root).unwrap_err()]
+        {
             assert_eq!(error.kind(), ErrorKind::InvalidName, "{error}");
             assert!(error.to_string().contains("is not a folder"), "{error}");
         }
@@ -264,11 +230,7 @@ fn writer_tags_follow_the_rules_of_names() {
         let error = store.clone().with_writer_tag(tag).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidName, "{tag:?}");
     }
-    store
-        .with_writer_tag(&"a".repeat(64))
-        .unwrap()
-        .put_if_absent(&path("a"), b"")
-        .unwrap();
+    store.with_writer_tag(&"a".repeat(64)).unwrap().put_if_absent(&path("a"), b"").unwrap();
 }
 
 #[test]

@@ -17,10 +17,7 @@ use std::sync::Arc;
 
 use millpond_storage::{LocalStore, MemoryStore, Store};
 
-contract_tests!(memory_store, || (
-    (),
-    Arc::new(MemoryStore::new()) as Arc<dyn Store>
-));
+contract_tests!(memory_store, || ((), Arc::new(MemoryStore::new()) as Arc<dyn Store>));
 contract_tests!(local_store, || {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::open(folder.path()).unwrap();

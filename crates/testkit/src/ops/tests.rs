@@ -1,3 +1,5 @@
+//! Operations: they print and parse, shrink, and find broken backends.
+
 use super::{generate, parse, print, shrink};
 use crate::model::ModelFactory;
 

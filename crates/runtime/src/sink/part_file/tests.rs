@@ -1,3 +1,5 @@
+//! Part files over commits, crashes and restores.
+
 use super::*;
 
 struct Lines;

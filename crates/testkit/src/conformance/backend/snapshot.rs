@@ -28,7 +28,8 @@ pub fn an_untouched_backend_has_an_empty_snapshot(subject: &BackendUnderTest) ->
     Ok(())
 }
 
-/// A snapshot has every entry once, in canonical order, with its key group; its summary counts them.
+/// A snapshot has every entry once, in canonical order, with its key group; its summary counts
+/// them.
 pub fn a_snapshot_has_each_entry_once_in_canonical_order(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
     let population = Population::new(1_000);
