@@ -5,7 +5,7 @@ use millpond_storage::{
     StoreReader, StoreWriter,
 };
 
-use crate::contract::path;
+use crate::path;
 
 /// A store that cannot delete objects named `stuck-...`.
 #[derive(Debug)]
@@ -52,4 +52,13 @@ fn delete_prefix_tries_all_and_says_how_many_failed() {
     assert_eq!((error.kind(), error.path()), (ErrorKind::PermissionDenied, Some("a/stuck-1")));
     let left: Vec<_> = store.list(None).unwrap().into_iter().map(|o| o.path).collect();
     assert_eq!(left, [path("a/stuck-1"), path("a/stuck-2")]);
+}
+
+#[test]
+fn put_if_absent_publishes_once() {
+    let store = MemoryStore::new();
+    let info = store.put_if_absent(&path("a"), b"12345").unwrap();
+    assert_eq!(info, ObjectInfo { path: path("a"), len: 5 });
+    let again = store.put_if_absent(&path("a"), b"12345").unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
 }

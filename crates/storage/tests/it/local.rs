@@ -8,7 +8,7 @@ use std::path::Path;
 use millpond_storage::{ErrorKind, FolderLock, LocalStore, MemoryStore, Store, StoreExt};
 use tempfile::{TempDir, tempdir};
 
-use crate::contract::path;
+use crate::path;
 
 fn local() -> (TempDir, LocalStore) {
     let folder = tempdir().unwrap();

@@ -7,19 +7,25 @@
     reason = "that is how tests report"
 )]
 
-mod contract;
 mod ext;
 mod local;
 mod lock;
 mod url;
 
-use std::sync::Arc;
+use millpond_storage::StorePath;
 
-use millpond_storage::{LocalStore, MemoryStore, Store};
+mod memory_store {
+    millpond_testkit::storage_conformance!(((), millpond_storage::MemoryStore::new()));
+}
 
-contract_tests!(memory_store, || ((), Arc::new(MemoryStore::new()) as Arc<dyn Store>));
-contract_tests!(local_store, || {
-    let folder = tempfile::tempdir().unwrap();
-    let store = LocalStore::open(folder.path()).unwrap();
-    (folder, Arc::new(store) as Arc<dyn Store>)
-});
+mod local_store {
+    millpond_testkit::storage_conformance!({
+        let folder = tempfile::tempdir().unwrap();
+        let store = millpond_storage::LocalStore::open(folder.path()).unwrap();
+        (folder, store)
+    });
+}
+
+fn path(name: &str) -> StorePath {
+    StorePath::new(name).unwrap()
+}

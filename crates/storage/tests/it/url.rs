@@ -3,7 +3,7 @@
 use millpond_storage::{ErrorKind, Store, StoreExt, open_url};
 use tempfile::tempdir;
 
-use crate::contract::path;
+use crate::path;
 
 #[test]
 fn a_file_url_and_a_plain_path_open_the_same_store() {
