@@ -1,5 +1,11 @@
 //! How fast is keyed access, measured against a raw hash map in the same run?
 //!
+//! A single access is measured in two ways. *Chained*: which key comes next depends on the value
+//! just read, as in an operator that acts on what it found; that is what one access costs.
+//! *Overlapped*: all keys are known beforehand, and the processor works on several accesses at once
+//! by itself, which a raw map's few instructions leave most room for. Batches are compared with
+//! both.
+//!
 //! Series run in turn, round by round, so that what else the machine does hits all alike; the table
 //! at the end shows medians and ratios. Criterion reports each series by itself besides.
 
@@ -22,7 +28,7 @@ use millpond_benches::{
     Rng, Sizes, at, fill, key, max_parallelism, median, memory_backend, number_in,
 };
 use millpond_memory::MemoryBackend;
-use millpond_state::{KeyedBackend, MaxParallelism, StateId};
+use millpond_state::{Edit, KeyedBackend, MaxParallelism, StateId};
 
 /// A value of a fixed size, as the raw map stores it.
 trait RawValue: Copy + 'static {
@@ -96,66 +102,176 @@ enum Floor {
     Update,
 }
 
+/// How the accesses of a series follow each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Chained,
+    Overlapped,
+    Batched,
+}
+
 struct Series<V> {
     name: &'static str,
     floor: Floor,
+    mode: Mode,
     run: Run<V>,
 }
 
 fn all_series<V: RawValue>() -> Vec<Series<V>> {
     use Floor::{Get, Update};
-    let series = |name, floor, run| Series { name, floor, run };
+    use Mode::{Batched, Chained, Overlapped};
+    let series = |name, floor, mode, run| Series { name, floor, mode, run };
     vec![
-        series("raw get", Get, raw_get),
-        series("raw update", Update, raw_update),
-        series("get, virtual", Get, get_virtual),
-        series("get, static", Get, get_static),
-        series("put, virtual", Update, put_virtual),
-        series("put, static", Update, put_static),
-        series("update, virtual", Update, update_batches::<V, 1>),
-        series("get_many 16", Get, get_batches::<V, 16>),
-        series("get_many 64", Get, get_batches::<V, 64>),
-        series("put_many 16", Update, put_batches::<V, 16>),
-        series("put_many 64", Update, put_batches::<V, 64>),
-        series("update_many 16", Update, update_batches::<V, 16>),
-        series("update_many 64", Update, update_batches::<V, 64>),
+        series("raw get", Get, Chained, raw_get::<V, true>),
+        series("raw update", Update, Chained, raw_update::<V, true>),
+        series("get, virtual", Get, Chained, get_virtual::<V, true>),
+        series("get, static", Get, Chained, get_static::<V, true>),
+        series("update, virtual", Update, Chained, update_virtual::<V, true>),
+        series("update, static", Update, Chained, update_static::<V, true>),
+        series("raw get", Get, Overlapped, raw_get::<V, false>),
+        series("raw update", Update, Overlapped, raw_update::<V, false>),
+        series("get, virtual", Get, Overlapped, get_virtual::<V, false>),
+        series("get, static", Get, Overlapped, get_static::<V, false>),
+        series("update, virtual", Update, Overlapped, update_virtual::<V, false>),
+        series("update, static", Update, Overlapped, update_static::<V, false>),
+        series("put, virtual", Update, Overlapped, put_virtual),
+        series("get_many 16", Get, Batched, get_batches::<V, 16>),
+        series("get_many 64", Get, Batched, get_batches::<V, 64>),
+        series("put_many 16", Update, Batched, put_batches::<V, 16>),
+        series("put_many 64", Update, Batched, put_batches::<V, 64>),
+        series("update_many 16", Update, Batched, update_batches::<V, 16>),
+        series("update_many 64", Update, Batched, update_batches::<V, 64>),
     ]
 }
 
-fn raw_get<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usize) -> u64 {
-    let mut sum = 0u64;
+/// Chooses keys; when chained, not before the last value is known.
+struct Chain<const CHAINED: bool> {
+    /// Always 0, which the compiler does not know.
+    zero: u64,
+    last: u64,
+}
+
+impl<const CHAINED: bool> Chain<CHAINED> {
+    fn new() -> Self {
+        Self { zero: black_box(0), last: 0 }
+    }
+
+    fn key(&self, number: u64) -> u64 {
+        key(if CHAINED { number + (self.last & self.zero) } else { number })
+    }
+}
+
+fn raw_get<V: RawValue, const CHAINED: bool>(
+    s: &mut Subjects<V>,
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let (mut chain, mut sum) = (Chain::<CHAINED>::new(), 0u64);
     for _ in 0..operations {
-        sum = sum.wrapping_add(s.raw.get(&key(rng.below(s.keys))).unwrap().number());
+        chain.last = s.raw.get(&chain.key(rng.below(s.keys))).unwrap().number();
+        sum = sum.wrapping_add(chain.last);
     }
     sum
 }
 
-fn raw_update<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usize) -> u64 {
+fn raw_update<V: RawValue, const CHAINED: bool>(
+    s: &mut Subjects<V>,
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let mut chain = Chain::<CHAINED>::new();
     for _ in 0..operations {
-        s.raw.get_mut(&key(rng.below(s.keys))).unwrap().increment();
+        let value = s.raw.get_mut(&chain.key(rng.below(s.keys))).unwrap();
+        value.increment();
+        chain.last = value.number();
     }
-    0
+    chain.last
 }
 
-fn get_virtual<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usize) -> u64 {
+fn get_virtual<V: RawValue, const CHAINED: bool>(
+    s: &mut Subjects<V>,
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
     let (state, max, keys) = (s.state, s.max, s.keys);
-    let backend = s.virtual_backend();
-    let mut sum = 0u64;
+    gets::<_, CHAINED>(s.virtual_backend(), (state, max, keys), rng, operations)
+}
+
+fn get_static<V: RawValue, const CHAINED: bool>(
+    s: &mut Subjects<V>,
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let (state, max, keys) = (s.state, s.max, s.keys);
+    gets::<_, CHAINED>(&mut s.backend, (state, max, keys), rng, operations)
+}
+
+#[inline(always)]
+fn gets<B: KeyedBackend + ?Sized, const CHAINED: bool>(
+    backend: &mut B,
+    (state, max, keys): (StateId, MaxParallelism, u64),
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let (mut chain, mut sum) = (Chain::<CHAINED>::new(), 0u64);
     for _ in 0..operations {
-        let key = key(rng.below(keys)).to_be_bytes();
-        sum = sum.wrapping_add(number_in(backend.get(state, at(&key, max)).unwrap().unwrap()));
+        let key = chain.key(rng.below(keys)).to_be_bytes();
+        chain.last = number_in(backend.get(state, at(&key, max)).unwrap().unwrap());
+        sum = sum.wrapping_add(chain.last);
     }
     sum
 }
 
-fn get_static<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usize) -> u64 {
-    let mut sum = 0u64;
+fn update_virtual<V: RawValue, const CHAINED: bool>(
+    s: &mut Subjects<V>,
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let (state, max, keys) = (s.state, s.max, s.keys);
+    updates::<_, CHAINED>(s.virtual_backend(), (state, max, keys), rng, operations)
+}
+
+fn update_static<V: RawValue, const CHAINED: bool>(
+    s: &mut Subjects<V>,
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let (state, max, keys) = (s.state, s.max, s.keys);
+    updates::<_, CHAINED>(&mut s.backend, (state, max, keys), rng, operations)
+}
+
+#[inline(always)]
+fn updates<B: KeyedBackend + ?Sized, const CHAINED: bool>(
+    backend: &mut B,
+    (state, max, keys): (StateId, MaxParallelism, u64),
+    rng: &mut Rng,
+    operations: usize,
+) -> u64 {
+    let mut chain = Chain::<CHAINED>::new();
     for _ in 0..operations {
-        let key = key(rng.below(s.keys)).to_be_bytes();
-        sum =
-            sum.wrapping_add(number_in(s.backend.get(s.state, at(&key, s.max)).unwrap().unwrap()));
+        let key = chain.key(rng.below(keys)).to_be_bytes();
+        let last = &mut chain.last;
+        backend
+            .update_many(state, &[at(&key, max)], &mut |_, edit| {
+                *last = increment(edit)?;
+                Ok(())
+            })
+            .unwrap();
     }
-    sum
+    chain.last
+}
+
+/// Adds 1 to a value and returns it.
+#[inline(always)]
+fn increment(edit: &mut Edit<'_>) -> millpond_state::Result<u64> {
+    let current = edit.current().unwrap();
+    let next = number_in(current).wrapping_add(1);
+    edit.replace_with(|out| {
+        out.extend_from_slice(&next.to_le_bytes());
+        out.extend_from_slice(&current[8..]);
+        Ok(())
+    })?;
+    Ok(next)
 }
 
 fn put_virtual<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usize) -> u64 {
@@ -166,16 +282,6 @@ fn put_virtual<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usiz
         let number = rng.below(keys);
         value[..8].copy_from_slice(&number.to_le_bytes());
         backend.put(state, at(&key(number).to_be_bytes(), max), &value).unwrap();
-    }
-    0
-}
-
-fn put_static<V: RawValue>(s: &mut Subjects<V>, rng: &mut Rng, operations: usize) -> u64 {
-    let mut value = s.value.clone();
-    for _ in 0..operations {
-        let number = rng.below(s.keys);
-        value[..8].copy_from_slice(&number.to_le_bytes());
-        s.backend.put(s.state, at(&key(number).to_be_bytes(), s.max), &value).unwrap();
     }
     0
 }
@@ -231,17 +337,7 @@ fn update_batches<V: RawValue, const N: usize>(
     for _ in 0..operations / N {
         let keys: [[u8; 8]; N] = std::array::from_fn(|_| key(rng.below(keys)).to_be_bytes());
         let entries = keys.each_ref().map(|key| at(key, max));
-        backend
-            .update_many(state, &entries, &mut |_, edit| {
-                let current = edit.current().unwrap();
-                let next = number_in(current).wrapping_add(1).to_le_bytes();
-                edit.replace_with(|out| {
-                    out.extend_from_slice(&next);
-                    out.extend_from_slice(&current[8..]);
-                    Ok(())
-                })
-            })
-            .unwrap();
+        backend.update_many(state, &entries, &mut |_, edit| increment(edit).map(|_| ())).unwrap();
     }
     0
 }
@@ -275,11 +371,21 @@ fn compare<V: RawValue>(subjects: &mut Subjects<V>, sizes: &Sizes) {
         }
     }
     let medians: Vec<f64> = figures.into_iter().map(median).collect();
+    let floor_of = |floor: Floor, mode: Mode| {
+        let raw =
+            |it: &Series<V>| it.floor == floor && it.mode == mode && it.name.starts_with("raw");
+        series.iter().position(raw).map_or(f64::NAN, |index| medians[index])
+    };
     println!("\n{} keys, {} bytes a value", subjects.keys, size_of::<V>());
-    println!("  {:<18} {:>8} {:>12}", "series", "ns", "of raw");
+    println!("  {:<11} {:<16} {:>8}  of raw chained  of raw overlapped", "", "series", "ns");
     for (series, ns) in series.iter().zip(&medians) {
-        let floor = if series.floor == Floor::Get { medians[0] } else { medians[1] };
-        println!("  {:<18} {:>8.1} {:>12.2}", series.name, ns, floor / ns);
+        let ratio = |mode: Mode| format!("{:.2}", floor_of(series.floor, mode) / ns);
+        let (mode, chained, overlapped) = match series.mode {
+            Mode::Chained => ("chained", ratio(Mode::Chained), String::new()),
+            Mode::Overlapped => ("overlapped", String::new(), ratio(Mode::Overlapped)),
+            Mode::Batched => ("batched", ratio(Mode::Chained), ratio(Mode::Overlapped)),
+        };
+        println!("  {mode:<11} {:<16} {ns:>8.1} {chained:>15} {overlapped:>18}", series.name);
     }
     let entries = subjects.keys as f64;
     let buckets = (subjects.keys * 8 / 7).next_power_of_two() as f64;
@@ -299,7 +405,13 @@ fn measure<V: RawValue>(criterion: &mut Criterion, keys: u64, sizes: &Sizes) {
     group.measurement_time(Duration::from_millis(600));
     let mut seed = 0;
     for series in all_series::<V>() {
-        group.bench_function(BenchmarkId::from_parameter(series.name), |bencher| {
+        let mode = match series.mode {
+            Mode::Chained => "chained ",
+            Mode::Overlapped => "overlapped ",
+            Mode::Batched => "",
+        };
+        let name = format!("{mode}{}", series.name);
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter_custom(|blocks| {
                 seed += 1;
                 time(&mut subjects, series.run, seed, block * blocks as usize)

@@ -1,22 +1,20 @@
 //! Batched access: overlaps the cache misses of the entries of a batch.
 //!
 //! An access misses the cache twice, one after the other: at the line of tags and at the entry. A
-//! batch is worked on in windows, in three passes: hash all and touch their lines, match tags and
-//! touch the entries, then finish one by one in order. Touching is an ordinary load whose result is
-//! kept alive: no prefetch instruction is needed. It happens in loops of its own that do nothing
-//! else, so that the processor, which looks some hundred instructions ahead, has the misses of the
-//! whole window under way at once.
+//! batch is worked on in windows, in three passes: hash all and prefetch their lines, match tags and
+//! prefetch the entries, then finish one by one in order. Prefetches retire at once, so the misses
+//! of a whole window are under way together; ordinary loads would fill the reorder buffer after a
+//! few (measured: 1.5 times slower).
 //!
 //! # Invariants
 //! - What the first passes found is a hint. It is used only while no entry was moved since
 //!   ([`Env::moves`](crate::env::Env::moves)), and only after key and namespace were compared.
 
-use core::hint::black_box;
-
 use millpond_state::{BatchVisitor, EntryKey, Result, check_value_len};
+use prefetch_index::prefetch_index;
 
 use crate::env::Env;
-use crate::line::{Line, OFFSET_LIMIT, tag_of};
+use crate::line::OFFSET_LIMIT;
 use crate::linear_table::Editing;
 use crate::probe::address_hash;
 use crate::segment::Segment;
@@ -25,7 +23,7 @@ use crate::table::Table;
 /// Entries of a window.
 const WINDOW: usize = 32;
 
-/// Bytes of an entry that are touched: those of one with an 8-byte key and value.
+/// Bytes of an entry that are prefetched: those of one with an 8-byte key and value.
 const HEAD_BYTES: usize = 24;
 
 /// No entry starts here.
@@ -46,33 +44,24 @@ struct Hints<'t> {
 fn look_up<'t>(table: &'t Table, entries: &[EntryKey<'_>]) -> Hints<'t> {
     let mut hints =
         Hints { hashes: [0; WINDOW], segments: [None; WINDOW], places: [NOWHERE; WINDOW] };
-    let count = entries.len();
-    let mut lines = [&Line::EMPTY; WINDOW];
-    let outputs = hints.hashes.iter_mut().zip(&mut hints.segments).zip(&mut lines);
-    for (at, ((hash, segment), line)) in entries.iter().zip(outputs) {
+    for ((at, hash), segment) in entries.iter().zip(&mut hints.hashes).zip(&mut hints.segments) {
         *hash = address_hash(at);
         *segment = table.group_if(at.group()).and_then(|group| group.segment_of(*hash));
-        *line = segment.and_then(|segment| segment.line_of(*hash)).unwrap_or(&Line::EMPTY);
-    }
-    black_box(lines.iter().take(count).fold(0, |touched, line| touched ^ line.touch()));
-    let mut heads = [&[0u8; HEAD_BYTES]; WINDOW];
-    let inputs = hints.hashes.iter().zip(&hints.segments).zip(&lines).take(count);
-    let outputs = hints.places.iter_mut().zip(&mut heads);
-    for (((hash, segment), line), (place, head)) in inputs.zip(outputs) {
-        let candidates = line.candidates(tag_of(*hash));
-        if let Some(segment) = segment
-            && !candidates.is_empty()
-        {
-            *place = line.offset(candidates.first());
-            *head = segment.arena.get(*place..).and_then(|b| b.first_chunk()).unwrap_or(*head);
+        if let Some(segment) = segment {
+            segment.prefetch_line(*hash);
         }
     }
-    let touched = heads.iter().take(count).fold(0, |touched, head| {
-        // Both ends: the entry may lie across two cache lines.
-        let (first, last) = (head.first().copied(), head.last().copied());
-        touched ^ first.unwrap_or_default() ^ last.unwrap_or_default()
-    });
-    black_box(touched);
+    let hashed = hints.hashes.iter().zip(&hints.segments).take(entries.len());
+    for ((hash, segment), place) in hashed.zip(&mut hints.places) {
+        if let Some(segment) = segment
+            && let Some(first) = segment.first_place(*hash)
+        {
+            *place = first;
+            // Both ends: the entry may lie across two cache lines.
+            prefetch_index(&segment.arena, first);
+            prefetch_index(&segment.arena, first + HEAD_BYTES - 1);
+        }
+    }
     hints
 }
 

@@ -100,12 +100,6 @@ impl Line {
         u128::from_le_bytes(self.bytes.last_chunk().copied().unwrap_or_default())
     }
 
-    /// Some bits of the line, for a caller that wants it in the cache.
-    #[inline]
-    pub(crate) fn touch(&self) -> u64 {
-        self.tags() as u64
-    }
-
     /// The slots whose tag is `tag`, and perhaps some that follow one.
     #[inline]
     pub(crate) fn candidates(&self, tag: u8) -> SlotSet {

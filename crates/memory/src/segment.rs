@@ -147,6 +147,12 @@ impl Segment {
         self.lines.get(line_index(hash, self.lines.len()))
     }
 
+    /// Brings the line in which a search for `hash` starts into the cache, without waiting.
+    #[inline]
+    pub(crate) fn prefetch_line(&self, hash: u64) {
+        prefetch_index::prefetch_index(&self.lines, line_index(hash, self.lines.len()));
+    }
+
     /// Where the first candidate for `hash` starts, if there is one in its line.
     #[inline]
     pub(crate) fn first_place(&self, hash: u64) -> Option<usize> {
