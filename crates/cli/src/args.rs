@@ -113,7 +113,12 @@ pub(crate) struct RunArgs {
     pub(crate) min_pause: Duration,
 
     /// How many checkpoints to keep: older ones serve if the newest is damaged
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     pub(crate) retain: u32,
 
     /// How many checkpoints in a row may fail before the job does
@@ -143,12 +148,22 @@ pub(crate) struct RunArgs {
 
     /// What to do with a record that does not parse: fail, skip (and count), or dead-letter FILE
     /// (write it, exactly once, to FILE as line,column,reason,row)
-    #[arg(long, value_name = "fail|skip|dead-letter FILE", num_args = 1..=2, default_value = "fail")]
+    #[arg(
+        long,
+        value_name = "fail|skip|dead-letter FILE",
+        num_args = 1..=2,
+        default_value = "fail"
+    )]
     pub(crate) on_bad_record: Vec<OsString>,
 
     /// What to do after a failure that may pass: never, fixed-delay:TIMES:PAUSE,
     /// exponential:FIRST_PAUSE:LONGEST_PAUSE, failure-rate:FAILURES:INTERVAL:PAUSE
-    #[arg(long, value_name = "STRATEGY", default_value = "fixed-delay:3:1s", value_parser = value::restart)]
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        default_value = "fixed-delay:3:1s",
+        value_parser = value::restart
+    )]
     pub(crate) restart: RestartArg,
 
     /// Write events as one JSON object a line to standard output, for machines (see --help)

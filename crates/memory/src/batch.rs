@@ -1,10 +1,10 @@
 //! Batched access: overlaps the cache misses of the entries of a batch.
 //!
 //! An access misses the cache twice, one after the other: at the line of tags and at the entry. A
-//! batch is worked on in windows, in three passes: hash all and prefetch their lines, match tags and
-//! prefetch the entries, then finish one by one in order. Prefetches retire at once, so the misses
-//! of a whole window are under way together; ordinary loads would fill the reorder buffer after a
-//! few (measured: 1.5 times slower).
+//! batch is worked on in windows, in three passes: hash all and prefetch their lines, match tags
+//! and prefetch the entries, then finish one by one in order. Prefetches retire at once, so the
+//! misses of a whole window are under way together; ordinary loads would fill the reorder buffer
+//! after a few (measured: 1.5 times slower).
 //!
 //! # Invariants
 //! - What the first passes found is a hint. It is used only while no entry was moved since

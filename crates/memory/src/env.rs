@@ -84,8 +84,9 @@ impl Env {
     }
 }
 
-/// Bytes of the buffers of segments that a writer replaced while a snapshot still needs them. Shared between the
-/// writer, which adds, and whoever lets go of a segment last, who subtracts. Side objects are not in it: the copy shares them until they change.
+/// Bytes of the buffers of segments that a writer replaced while a snapshot still needs them.
+/// Shared between the writer, which adds, and whoever lets go of a segment last, who subtracts.
+/// Side objects are not in it: the copy shares them until they change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DetachedBytes(Arc<AtomicU64>);
 
@@ -94,14 +95,15 @@ impl DetachedBytes {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes that the writer is about to let go of a segment whose buffers have `bytes`. Call it before letting go.
+    /// Notes that the writer is about to let go of a segment whose buffers have `bytes`. Call it
+    /// before letting go.
     pub(crate) fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Lets go of a segment that the live table no longer refers to, or that a snapshot is done
-    /// with. The one who is last takes its bytes off the account; if that is the snapshot of a table
-    /// that still refers to the segment, it isn't last.
+    /// with. The one who is last takes its bytes off the account; if that is the snapshot of a
+    /// table that still refers to the segment, it isn't last.
     pub(crate) fn release(&self, segment: Arc<Segment>) {
         if let Some(segment) = Arc::into_inner(segment) {
             let bytes = segment.buffer_bytes() as u64;

@@ -49,8 +49,8 @@ pub(crate) struct Line {
     bytes: [u8; 64],
 }
 
-/// Some of the slots of a line: bit `8 * i` is slot `i`, bit `8 * i + 1` is slot `8 + i`. That is how
-/// comparing eight tags at a time in a general-purpose register leaves them.
+/// Some of the slots of a line: bit `8 * i` is slot `i`, bit `8 * i + 1` is slot `8 + i`. That is
+/// how comparing eight tags at a time in a general-purpose register leaves them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotSet(u64);
 

@@ -85,8 +85,10 @@ impl LinearTable {
         {
             let segment = slot.segment();
             let entry = match place {
-                Some(place) => segment.short_at(key, place),
-                None => segment.short_first(key, hash),
+                Some(place) => {
+                    segment.short_at(key, place).or_else(|| segment.short_find(key, hash))
+                }
+                None => segment.short_find(key, hash),
             };
             if let Some(entry) = entry
                 && let Some(current) = segment.short_value(entry)
@@ -99,23 +101,37 @@ impl LinearTable {
                         return Ok(());
                     }
                 }
-                return self.apply(at, hash, editing);
+                return self.apply(at, hash, true, editing);
             }
         }
-        let current = self.segment_of(hash).and_then(|segment| segment.get(at, hash));
+        let current = self.segment_of(hash).and_then(|segment| segment.get_slow(at, hash));
+        let present = current.is_some();
         change(&mut editing.buffer.begin(current))?;
-        self.apply(at, hash, editing)
+        self.apply(at, hash, present, editing)
     }
 
-    /// Applies what an edit decided.
+    /// Applies what an edit decided about an entry that is `present` or not.
     #[inline(never)]
-    fn apply(&mut self, at: &EntryKey<'_>, hash: u64, editing: &mut Editing<'_>) -> Result<()> {
+    fn apply(
+        &mut self,
+        at: &EntryKey<'_>,
+        hash: u64,
+        present: bool,
+        editing: &mut Editing<'_>,
+    ) -> Result<()> {
         match editing.buffer.decision() {
             Decision::Keep => Ok(()),
             Decision::Remove => self.remove(&Probe::with_hash(at, hash), editing.env),
             Decision::Replace => {
-                check_value_len(editing.buffer.bytes().len())?;
-                self.put_slow(at, hash, editing.buffer.bytes(), editing.env)
+                let value = editing.buffer.bytes();
+                check_value_len(value.len())?;
+                if present {
+                    return self.put_slow(at, hash, value, editing.env);
+                }
+                let probe = Probe::with_hash(at, hash);
+                self.write(&probe, editing.env, |segment, env| {
+                    segment.insert(&probe, Payload::of(value), env).map(|()| Written::Added)
+                })
             }
         }
     }
@@ -136,8 +152,10 @@ impl LinearTable {
         {
             let segment = slot.segment_mut(env)?;
             let entry = match place {
-                Some(place) => segment.short_at(key, place),
-                None => segment.short_first(key, hash),
+                Some(place) => {
+                    segment.short_at(key, place).or_else(|| segment.short_find(key, hash))
+                }
+                None => segment.short_find(key, hash),
             };
             if let Some(entry) = entry
                 && segment.short_overwrite(entry, value, env.epoch)

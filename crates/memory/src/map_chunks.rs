@@ -5,8 +5,8 @@
 //! - Chunks are never empty, their key ranges are disjoint and ascending; so are the keys of a
 //!   chunk's index.
 //! - A fence's prefix is that of its chunk's first key.
-//! - A chunk that a snapshot shares is copied before it is changed: a write copies at most one chunk
-//!   and, once for each snapshot, the list of fences.
+//! - A chunk that a snapshot shares is copied before it is changed: a write copies at most one
+//!   chunk and, once for each snapshot, the list of fences.
 
 use std::sync::Arc;
 

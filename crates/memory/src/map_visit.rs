@@ -124,8 +124,8 @@ fn visit_chunk(
     (outcome, rebuilt)
 }
 
-/// Writes to `out` the packed map with the visitor's decisions applied, and says whether any changed
-/// it.
+/// Writes to `out` the packed map with the visitor's decisions applied, and says whether any
+/// changed it.
 fn edit_packed(
     packed: &[u8],
     epoch: u32,

@@ -102,8 +102,8 @@ pub(crate) fn splice(
     out.extend_from_slice(bytes.get(cut.end..).unwrap_or_default());
 }
 
-/// Gives the entry that starts at `at` the value and epoch of `entry`, whose value is as long as the
-/// old one, at `value`.
+/// Gives the entry that starts at `at` the value and epoch of `entry`, whose value is as long as
+/// the old one, at `value`.
 pub(crate) fn overwrite(
     packed: Option<&mut [u8]>,
     at: usize,

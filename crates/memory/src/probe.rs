@@ -9,8 +9,8 @@
 //! +----------------+----------+-----------------+-----------------+
 //! ```
 //!
-//! The namespace's hash is mixed in, so that one hot key with many namespaces spreads over segments;
-//! the key group stays that of the key alone.
+//! The namespace's hash is mixed in, so that one hot key with many namespaces spreads over
+//! segments; the key group stays that of the key alone.
 
 use millpond_state::{EntryKey, key_hash};
 

@@ -12,8 +12,8 @@
 //!   after it (in a ring) that was not.
 //! - At least one slot in eight is empty, so searches end soon.
 //! - `dead_bytes` of the arena belong to no slot; past a quarter of the arena it is compacted.
-//! - Fails only before it changes anything: when memory is bounded, or when the arena of one segment
-//!   would pass what an offset can address (all keys in one segment: a broken key hash).
+//! - Fails only before it changes anything: when memory is bounded, or when the arena of one
+//!   segment would pass what an offset can address (all keys in one segment: a broken key hash).
 
 use millpond_state::{EntryKey, ErrorKind, Result, StateError};
 
@@ -165,7 +165,7 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn get(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
         if let Some(key) = short_key(at)
-            && let Some(entry) = self.short_first(key, hash)
+            && let Some(entry) = self.short_find(key, hash)
             && let Some(value) = self.short_value(entry)
         {
             return Some(value);
@@ -177,7 +177,7 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn get_at(&self, at: &EntryKey<'_>, hash: u64, place: usize) -> Option<&[u8]> {
         if let Some(key) = short_key(at)
-            && let Some(entry) = self.short_at(key, place)
+            && let Some(entry) = self.short_at(key, place).or_else(|| self.short_find(key, hash))
             && let Some(value) = self.short_value(entry)
         {
             return Some(value);
@@ -185,8 +185,9 @@ impl Segment {
         self.get_slow(at, hash)
     }
 
+    /// The value of an entry, whatever its kind.
     #[inline(never)]
-    fn get_slow(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
+    pub(crate) fn get_slow(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
         let found = self.find(&Probe::with_hash(at, hash))?;
         Some(self.value_bytes(&found.layout))
     }
@@ -455,8 +456,8 @@ impl Segment {
         env.offsets = offsets;
     }
 
-    /// Makes sure that an entry fits at the end of the arena. Checks all bounds; everything after it
-    /// succeeds.
+    /// Makes sure that an entry fits at the end of the arena. Checks all bounds; everything after
+    /// it succeeds.
     fn make_room(&mut self, probe: &Probe<'_>, payload: &Payload<'_>, env: &mut Env) -> Result<()> {
         let need = entry_bytes(probe.key.len(), probe.namespace.len(), payload.area_bytes());
         // Covers growth of arena and lines, and the split of the segment that may follow.
@@ -567,8 +568,8 @@ fn arena_full(entries: usize) -> StateError {
     StateError::new(
         ErrorKind::ResourceExhausted,
         format!(
-            "{entries} entries fell into one table segment and fill it: the key hashes passed to the \
-             backend do not spread"
+            "{entries} entries fell into one table segment and fill it: the key hashes passed to \
+             the backend do not spread"
         ),
     )
 }

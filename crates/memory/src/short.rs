@@ -1,5 +1,5 @@
-//! The short way to what is accessed most: entries with an 8-byte key and no namespace, found as the
-//! first candidate of their line, with a value that fills its area. All else takes the long way,
+//! The short way to what is accessed most: entries with an 8-byte key and no namespace, found in
+//! the line that their hash chooses, with a value that fills its area. All else takes the long way,
 //! [`Segment::find`], which also decides that an entry is absent.
 //!
 //! Everything here is inlined and passes words, not structs: a struct that goes through memory just
@@ -8,6 +8,7 @@
 use millpond_state::EntryKey;
 
 use crate::entry_layout::{NOT_PLAIN, two_words};
+use crate::line::tag_of;
 use crate::probe::SHORT;
 use crate::segment::Segment;
 
@@ -28,7 +29,8 @@ impl ShortEntry {
 /// Bytes before the value.
 const VALUE_AT: usize = 16;
 
-/// Whether the entry of this header has an 8-byte key, no namespace, and a value that fills its area.
+/// Whether the entry of this header has an 8-byte key, no namespace, and a value that fills its
+/// area.
 #[inline(always)]
 const fn is_plain_short(header: u64) -> bool {
     const CHECKED: u64 = (0xffff << 32) | ((NOT_PLAIN as u64) << 48);
@@ -45,13 +47,20 @@ pub(crate) fn short_key(at: &EntryKey<'_>) -> Option<u64> {
 }
 
 impl Segment {
-    /// The plain short entry with key word `key` if it is the first candidate of its line.
+    /// The plain short entry with key word `key` if it is in the line that its hash chooses.
     #[inline(always)]
-    pub(crate) fn short_first(&self, key: u64, hash: u64) -> Option<ShortEntry> {
-        self.short_at(key, self.first_place(hash)?)
+    pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<ShortEntry> {
+        let line = self.line_of(hash)?;
+        for slot in line.candidates(tag_of(hash)) {
+            if let Some(entry) = self.short_at(key, line.offset(slot)) {
+                return Some(entry);
+            }
+        }
+        None
     }
 
-    /// The plain short entry with key word `key` if it is at `at`. The bytes there must be those of an entry.
+    /// The plain short entry with key word `key` if it is at `at`. The bytes there must be those of
+    /// an entry.
     #[inline(always)]
     pub(crate) fn short_at(&self, key: u64, at: usize) -> Option<ShortEntry> {
         let [header, found] = two_words(self.arena.get(at..at + VALUE_AT)?.first_chunk()?);

@@ -204,7 +204,8 @@ pub(crate) fn flights(records: usize) -> String {
         let distance = 100 + at % 900;
         writeln!(
             text,
-            "2013-{month:02}-{day:02}T{hour:02}:{minute:02},{carrier},{at},{tail},JFK,SFO,{delay},,,{distance}"
+            "2013-{month:02}-{day:02}T{hour:02}:{minute:02},{carrier},{at},{tail},JFK,SFO,\
+             {delay},,,{distance}"
         )
         .unwrap();
     }
