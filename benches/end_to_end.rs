@@ -186,7 +186,7 @@ impl KeyedOperator for Count {
             }
             Some(next)
         })?;
-        counts.iter().take(batch.len()).try_for_each(|count| cx.emit(count))
+        cx.emit_all(counts.get(..batch.len()).unwrap_or_default())
     }
 
     fn on_watermark(&mut self, _cx: &mut OperatorContext<'_, u64>) -> Result<()> {

@@ -23,10 +23,8 @@ pub(crate) struct KeyedTask<Op: KeyedOperator, F> {
     max_parallelism: MaxParallelism,
     watermark: Timestamp,
     late_records: Arc<AtomicU64>,
-    scratch: Scratch,
-    /// Encoded keys of a batch, one after the other, and where each ends.
-    keys: Vec<u8>,
-    ends: Vec<usize>,
+    /// Encoded keys of a batch.
+    keys: Vec<Scratch>,
 }
 
 impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> KeyedTask<Op, F> {
@@ -45,29 +43,20 @@ impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> KeyedTask<Op, F> {
             backend,
             watermark: Timestamp::MIN,
             late_records,
-            scratch: Scratch::new(),
-            keys: Vec::new(),
-            ends: Vec::new(),
+            keys: vec![Scratch::new(); KeyedBatch::<()>::RECORDS_MAX],
         })
     }
 
     fn process(&mut self, records: &[Keyed<Op::In>], outputs: &mut Outputs<Op::Out>) -> Result<()> {
-        self.keys.clear();
-        self.ends.clear();
-        for keyed in records {
-            self.scratch.clear();
-            let key = (self.key)(&keyed.record);
-            DefaultCodec::<Op::Key>::default().encode_into(&key, &mut self.scratch)?;
-            self.keys.extend_from_slice(self.scratch.as_slice());
-            self.ends.push(self.keys.len());
+        let codec = DefaultCodec::<Op::Key>::default();
+        for (keyed, key) in records.iter().zip(&mut self.keys) {
+            key.clear();
+            codec.encode_into(&(self.key)(&keyed.record), key)?;
         }
-        let mut entries =
-            [EntryKey::from_hash(&[], 0, self.max_parallelism); KeyedBatch::<()>::RECORDS_MAX];
-        let mut start = 0;
-        for ((keyed, end), entry) in records.iter().zip(&self.ends).zip(&mut entries) {
-            let key = self.keys.get(start..*end).unwrap_or_default();
-            *entry = EntryKey::from_hash(key, keyed.hash, self.max_parallelism);
-            start = *end;
+        let none = EntryKey::from_hash(&[], 0, self.max_parallelism);
+        let mut entries = [none; KeyedBatch::<()>::RECORDS_MAX];
+        for ((keyed, key), entry) in records.iter().zip(&self.keys).zip(&mut entries) {
+            *entry = EntryKey::from_hash(key.as_slice(), keyed.hash, self.max_parallelism);
         }
         let entries = entries.get(..records.len()).unwrap_or_default();
         let mut cx = OperatorContext {

@@ -110,9 +110,7 @@ impl<S: Source> SourceTask<S> {
     fn read(&mut self) -> Result<Duration> {
         self.records.clear();
         let status = self.source.poll(&mut self.records, self.env.batch_records)?;
-        for record in &self.records {
-            self.outputs.emit(record)?;
-        }
+        self.outputs.emit_all(&self.records)?;
         self.env.records.fetch_add(self.records.len() as u64, Ordering::Relaxed);
         if let Some(watermark) = self.source.watermark().filter(|new| *new > self.watermark) {
             self.watermark = watermark;

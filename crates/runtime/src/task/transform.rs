@@ -40,6 +40,10 @@ impl<U, W: Fn(&U) -> Option<Timestamp>> Collector<U> for Timed<'_, U, W> {
         }
         self.outputs.emit(record)
     }
+
+    fn emit_all(&mut self, records: &[U]) -> Result<()> {
+        records.iter().try_for_each(|record| self.emit(record))
+    }
 }
 
 impl<T, U, F, W> InputOperator<T> for TransformTask<T, U, F, W>
