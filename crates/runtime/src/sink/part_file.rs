@@ -124,8 +124,8 @@ impl<T: 'static> PartFiles<T> {
                     return Ok(false);
                 }
                 let message = format!(
-                    "{} has {len} bytes but the checkpoint committed {}: it was changed by someone \
-                     else; restore into an empty output folder",
+                    "{} has {len} bytes but the checkpoint committed {}: somebody changed \
+                     it; put it back, or restore an older checkpoint",
                     visible.display(),
                     committable.len
                 );
