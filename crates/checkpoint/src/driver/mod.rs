@@ -1,13 +1,12 @@
 //! The only I/O of this crate: checkpoints in a [`Store`].
 //!
 //! ```text
-//! <root>/_job                                         who owns the folder (text)
-//! <root>/chk-<n>/<attempt>-<vertex>-<subtask>.full    keyed state of one subtask
-//! <root>/chk-<n>/_metadata                            published last: the checkpoint exists
+//! <root>/_job                                                who owns the folder (text)
+//! <root>/chk-<n>/<attempt>-<vertex>-<hash>-<subtask>.full    keyed state of one subtask
+//! <root>/chk-<n>/_metadata                                   published last: the checkpoint exists
 //! ```
 //!
-//! `<attempt>` has 16 hexadecimal digits, `<vertex>` is the vertex's name with everything but
-//! letters, digits, `-` and `_` escaped. File names carry the execution attempt, so that no name is
+//! `docs/formats.md` has the spelling of each part. File names carry the execution attempt, so that no name is
 //! ever used twice: a late writer of an earlier attempt can neither overwrite nor complete
 //! anything. Metadata is created only if absent: of two coordinators at most one completes a
 //! checkpoint.

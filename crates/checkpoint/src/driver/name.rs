@@ -24,8 +24,8 @@ pub(super) fn parse_folder(name: &str) -> Option<CheckpointId> {
     (number.to_string() == digits).then_some(CheckpointId::new(number))
 }
 
-/// The file with the keyed state of a subtask. `vertex` is the position of the vertex in the job:
-/// it keeps names apart that are alike once escaped and cut.
+/// The file with the keyed state of a subtask. A hash of the vertex's name keeps names apart that
+/// are alike once escaped and cut.
 pub(super) fn keyed_state(attempt: AttemptId, subtask: &SubtaskId) -> String {
     let hash = millpond_state::key_hash(subtask.vertex.as_bytes()) as u32;
     format!("{:016x}-{}-{hash:08x}-{}.full", attempt.get(), escape(&subtask.vertex), subtask.index)
