@@ -6,10 +6,10 @@
 //! <root>/chk-<n>/_metadata                                   published last: the checkpoint exists
 //! ```
 //!
-//! `docs/formats.md` has the spelling of each part. File names carry the execution attempt, so that no name is
-//! ever used twice: a late writer of an earlier attempt can neither overwrite nor complete
-//! anything. Metadata is created only if absent: of two coordinators at most one completes a
-//! checkpoint.
+//! `docs/formats.md` has the spelling of each part. File names carry the execution attempt, so that
+//! no name is ever used twice: a late writer of an earlier attempt can neither overwrite nor
+//! complete anything. Metadata is created only if absent: of two coordinators at most one completes
+//! a checkpoint.
 //!
 //! Deletion goes the other way round: metadata first, so that no checkpoint ever exists whose files
 //! are gone.
