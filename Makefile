@@ -27,9 +27,10 @@ build: tools ## build the command with every backend at target/release/millpond
 demo: build ## run the flights job, kill it twice, restore it, compare with a single pass
 	$(MILLPOND) demo --kills 2
 
-test: tools ## run all tests, documentation and a short kill test included
+test: tools ## run all tests; documentation, a short kill test and tiny benchmarks included
 	@echo "Installs nothing but crates, into cargo's own folders."
 	$(CARGO) test --workspace --locked
+	$(CARGO) test --locked -p millpond-benches --benches
 
 kill-test: build ## kill the flights job 100 times at random moments (KILLS=n for another number)
 	$(MILLPOND) demo --kills $(KILLS)

@@ -7,7 +7,7 @@
 //! - `runtime`: no periodic checkpoints
 //! - `runtime, checkpoint each second`: full snapshots into a folder meanwhile
 //!
-//! `MILLPOND_BENCH_RECORDS` (60000000), `MILLPOND_BENCH_JOB_KEYS` (1000000) and
+//! `MILLPOND_BENCH_RECORDS` (150000000), `MILLPOND_BENCH_JOB_KEYS` (1000000) and
 //! `MILLPOND_BENCH_JOB_ROUNDS` (5) set the size.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -51,7 +51,7 @@ fn size(test: bool) -> Size {
         return Size { records: 20_000, keys: 1_000, rounds: 1 };
     }
     Size {
-        records: setting("MILLPOND_BENCH_RECORDS", 60_000_000),
+        records: setting("MILLPOND_BENCH_RECORDS", 150_000_000),
         keys: setting("MILLPOND_BENCH_JOB_KEYS", 1_000_000),
         rounds: setting("MILLPOND_BENCH_JOB_ROUNDS", 5) as usize,
     }
