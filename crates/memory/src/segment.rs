@@ -147,6 +147,13 @@ impl Segment {
         self.lines.get(line_index(hash, self.lines.len()))
     }
 
+    /// The lines after the one in which a search for `hash` starts, in a ring.
+    pub(crate) fn lines_after(&self, hash: u64) -> impl Iterator<Item = &Line> {
+        let first = line_index(hash, self.lines.len());
+        let (before, after) = self.lines.split_at_checked(first + 1).unwrap_or_default();
+        after.iter().chain(before.iter().take(first))
+    }
+
     /// Brings the line in which a search for `hash` starts into the cache, without waiting.
     #[inline]
     pub(crate) fn prefetch_line(&self, hash: u64) {

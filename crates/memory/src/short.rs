@@ -1,6 +1,6 @@
-//! The short way to what is accessed most: entries with an 8-byte key and no namespace, found in
-//! the line that their hash chooses, with a value that fills its area. All else takes the long way,
-//! [`Segment::find`], which also decides that an entry is absent.
+//! The short way to what is accessed most: entries with an 8-byte key and no namespace, with a value
+//! that fills its area. All else takes the long way, [`Segment::find`], which also decides that an
+//! entry is absent.
 //!
 //! Everything here is inlined and passes words, not structs: a struct that goes through memory just
 //! after a cache miss stalls the accesses behind it, which else would overlap.
@@ -8,7 +8,7 @@
 use millpond_state::EntryKey;
 
 use crate::entry_layout::{NOT_PLAIN, two_words};
-use crate::line::tag_of;
+use crate::line::{Line, tag_of};
 use crate::probe::SHORT;
 use crate::segment::Segment;
 
@@ -47,13 +47,31 @@ pub(crate) fn short_key(at: &EntryKey<'_>) -> Option<u64> {
 }
 
 impl Segment {
-    /// The plain short entry with key word `key` if it is in the line that its hash chooses.
+    /// The plain short entry with key word `key`, if there is one.
     #[inline(always)]
     pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<ShortEntry> {
         let line = self.line_of(hash)?;
+        let found = self.short_in(line, key, hash);
+        if found.is_some() || line.has_empty() { found } else { self.short_overflow(key, hash) }
+    }
+
+    #[inline(always)]
+    fn short_in(&self, line: &Line, key: u64, hash: u64) -> Option<ShortEntry> {
         for slot in line.candidates(tag_of(hash)) {
             if let Some(entry) = self.short_at(key, line.offset(slot)) {
                 return Some(entry);
+            }
+        }
+        None
+    }
+
+    /// Goes on in the lines after a full one.
+    #[inline(never)]
+    fn short_overflow(&self, key: u64, hash: u64) -> Option<ShortEntry> {
+        for line in self.lines_after(hash) {
+            let found = self.short_in(line, key, hash);
+            if found.is_some() || line.has_empty() {
+                return found;
             }
         }
         None
