@@ -1,6 +1,6 @@
-//! The short way to what is accessed most: entries with an 8-byte key and no namespace, with a value
-//! that fills its area. All else takes the long way, [`Segment::find`], which also decides that an
-//! entry is absent.
+//! The short way to what is accessed most: entries with an 8-byte key and no namespace, with a
+//! value that fills its area. All else takes the long way, [`Segment::find`], which also decides
+//! that an entry is absent.
 //!
 //! Everything here is inlined and passes words, not structs: a struct that goes through memory just
 //! after a cache miss stalls the accesses behind it, which else would overlap.
