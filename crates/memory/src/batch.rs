@@ -4,7 +4,7 @@
 //! batch is worked on in windows, in three passes: hash all and prefetch their lines, match tags
 //! and prefetch the entries, then finish one by one in order. Prefetches retire at once, so the
 //! misses of a whole window are under way together; ordinary loads would fill the reorder buffer
-//! after a few (measured: 1.5 times slower).
+//! after a few (about 1.5 times slower in a prototype).
 //!
 //! # Invariants
 //! - What the first passes found is a hint. It is used only while no entry was moved since
