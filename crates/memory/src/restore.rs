@@ -4,7 +4,7 @@
 //! Restored entries belong to the current epoch: no completed checkpoint of this instance has them.
 
 use millpond_state::{
-    EntryKey, EntrySource, KeyGroup, Result, SnapshotEntry, StateId, StateKind, check_user_key_len,
+    EntryKey, EntrySource, KeyGroup, Result, SnapshotEntry, StateId, check_user_key_len,
     check_value_len,
 };
 
@@ -93,7 +93,7 @@ fn register_all(
 ) -> Result<Vec<(StateId, bool)>> {
     let states = source.states().iter();
     states
-        .map(|state| Ok((backend.register_state(state)?, state.kind() == StateKind::Map)))
+        .map(|state| Ok((backend.register_state(state)?, state.kind().is_map())))
         .collect()
 }
 

@@ -36,7 +36,7 @@ impl Table {
             groups: Vec::new(),
             first: key_groups.first().index(),
             count: key_groups.count(),
-            mode: if descriptor.kind() == StateKind::Map { Mode::Map } else { Mode::Plain },
+            mode: if descriptor.kind().is_map() { Mode::Map } else { Mode::Plain },
         }
     }
 

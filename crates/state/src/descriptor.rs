@@ -23,6 +23,9 @@ pub enum StateKind {
     Reducing = 4,
     /// One accumulator, into which values of another type are folded.
     Aggregating = 5,
+    /// Timers: for each key and namespace the set of times they are due at, stored as a map from
+    /// time to nothing.
+    Timer = 6,
 }
 
 impl StateKind {
@@ -30,6 +33,12 @@ impl StateKind {
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Whether entries are maps: reached by a user key too, with the map operations of a backend.
+    #[must_use]
+    pub const fn is_map(self) -> bool {
+        matches!(self, Self::Map | Self::Timer)
     }
 
     /// The kind that `code` stands for, if any.
@@ -41,6 +50,7 @@ impl StateKind {
             3 => Self::Map,
             4 => Self::Reducing,
             5 => Self::Aggregating,
+            6 => Self::Timer,
             _ => return None,
         })
     }
@@ -54,6 +64,7 @@ impl fmt::Display for StateKind {
             Self::Map => "map",
             Self::Reducing => "reducing",
             Self::Aggregating => "aggregating",
+            Self::Timer => "timer",
         })
     }
 }
@@ -65,7 +76,7 @@ pub struct StateCodecs {
     pub key: CodecIdentity,
     /// Of the namespace; [`CodecIdentity::void`] if the state has none.
     pub namespace: CodecIdentity,
-    /// Of the user keys of a map state; `None` for the other kinds.
+    /// Of the user keys of a [map-like](StateKind::is_map) state; `None` for the other kinds.
     pub user_key: Option<CodecIdentity>,
     /// Of the value, list element, map value or accumulator.
     pub value: CodecIdentity,
@@ -84,8 +95,8 @@ impl StateDescriptor {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the name is empty, longer than [`STATE_NAME_BYTES_MAX`],
-    /// or has control characters; or if `codecs.user_key` is present for a kind other than
-    /// [`StateKind::Map`] or missing for it.
+    /// or has control characters; or if `codecs.user_key` is present for a kind that is no
+    /// [map](StateKind::is_map) or missing for one that is.
     pub fn new(name: impl Into<String>, kind: StateKind, codecs: StateCodecs) -> Result<Self> {
         let name = name.into();
         let usable = !name.is_empty()
@@ -100,10 +111,12 @@ impl StateDescriptor {
                 ),
             ));
         }
-        if codecs.user_key.is_some() != (kind == StateKind::Map) {
+        if codecs.user_key.is_some() != kind.is_map() {
             return Err(StateError::new(
                 ErrorKind::InvalidArgument,
-                format!("state {name:?}: map states, and only they, have a user-key codec"),
+                format!(
+                    "state {name:?}: map and timer states, and only they, have a user-key codec"
+                ),
             ));
         }
         Ok(Self { name, kind, codecs })

@@ -39,6 +39,7 @@ mod place;
 mod registry;
 pub mod seam;
 mod snapshot_api;
+mod timers;
 
 pub use backend::{
     BackendContext, BackendFactory, BatchVisitor, EntryVisitor, KeyedBackend, MapVisitor,
@@ -57,3 +58,4 @@ pub use snapshot_api::{
     CancelFlag, EntrySink, EntrySource, SnapshotEntry, SnapshotRequest, SnapshotSummary,
     SnapshotTask,
 };
+pub use timers::{DueTimer, Timers};

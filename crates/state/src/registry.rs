@@ -1,7 +1,7 @@
 //! The states of one backend instance. Written once here, so that every backend treats repeated
 //! registration, restored but not yet declared states, and incompatible declarations alike.
 
-use crate::descriptor::{StateDescriptor, StateKind};
+use crate::descriptor::StateDescriptor;
 use crate::error::{ErrorKind, Result, StateError};
 use crate::id::StateId;
 
@@ -64,7 +64,7 @@ impl StateRegistry {
     /// [`ErrorKind::InvalidArgument`] if the id is unknown or the state is of the other sort.
     pub fn check_map(&self, state: StateId, map: bool) -> Result<()> {
         let descriptor = self.get(state)?;
-        if (descriptor.kind() == StateKind::Map) == map {
+        if descriptor.kind().is_map() == map {
             return Ok(());
         }
         Err(StateError::new(

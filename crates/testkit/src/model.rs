@@ -163,7 +163,7 @@ impl ModelBackend {
             return Err(corrupt(format!("entry of state index {}: no such state", entry.state)));
         };
         let kind = self.registry.get(*id)?.kind();
-        if kind != StateKind::Map && !entry.user_key.is_empty() {
+        if !kind.is_map() && !entry.user_key.is_empty() {
             return Err(corrupt(format!("entry of a {kind} state has a user key")));
         }
         self.check_group(entry.group)?;

@@ -17,7 +17,7 @@ use core::cmp::Ordering;
 
 use millpond_state::{
     KEY_BYTES_MAX, KeyGroup, MAX_PARALLELISM_LIMIT, STATES_MAX, SnapshotEntry, StateDescriptor,
-    StateKind, VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
 };
 
 use crate::bytes::{ByteReader, VARINT_BYTES_MAX, put_bytes, put_varint};
@@ -38,7 +38,7 @@ pub(crate) struct EntryRules {
 
 impl EntryRules {
     pub(crate) fn new(states: &[StateDescriptor]) -> Self {
-        Self { maps: states.iter().map(|state| state.kind() == StateKind::Map).collect() }
+        Self { maps: states.iter().map(|state| state.kind().is_map()).collect() }
     }
 
     /// For a file whose schema is lost: any state may be a map.

@@ -36,7 +36,7 @@ use crate::id::StateId;
 type Marker<T> = PhantomData<fn() -> T>;
 
 /// Describes a state keyed by `K` in namespaces `N`.
-fn describe<K: HasCodec, N: HasCodec>(
+pub(crate) fn describe<K: HasCodec, N: HasCodec>(
     name: &str,
     kind: StateKind,
     user_key: Option<CodecIdentity>,

@@ -205,7 +205,7 @@ impl Broken {
     }
 
     fn is_map(&self, state: StateId) -> bool {
-        self.inner.states().get(state.index()).is_some_and(|s| s.kind() == StateKind::Map)
+        self.inner.states().get(state.index()).is_some_and(|s| s.kind().is_map())
     }
 
     fn state(&self, state: StateId) -> StateId {
