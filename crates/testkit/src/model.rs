@@ -13,7 +13,7 @@ use millpond_state::{
     BackendContext, BackendFactory, CancelFlag, CheckpointId, Decision, EditBuffer, EntryKey,
     EntrySink, EntrySource, ErrorKind, KeyGroup, KeyGroupRange, KeyedBackend, MaxParallelism,
     Result, SnapshotEntry, SnapshotRequest, SnapshotSummary, SnapshotTask, StateDescriptor,
-    StateError, StateId, StateKind, StateRegistry, check_user_key_len, check_value_len,
+    StateError, StateId, StateRegistry, check_user_key_len, check_value_len,
 };
 
 /// What [`KeyedBackend::memory_bytes`] counts for an entry besides its bytes.
