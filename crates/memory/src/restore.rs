@@ -92,9 +92,7 @@ fn register_all(
     source: &dyn EntrySource,
 ) -> Result<Vec<(StateId, bool)>> {
     let states = source.states().iter();
-    states
-        .map(|state| Ok((backend.register_state(state)?, state.kind().is_map())))
-        .collect()
+    states.map(|state| Ok((backend.register_state(state)?, state.kind().is_map()))).collect()
 }
 
 impl MemoryBackend {

@@ -1,8 +1,7 @@
 //! One registered state: a [`LinearTable`] for each key group.
 
 use millpond_state::{
-    ErrorKind, KeyGroup, KeyGroupRange, Result, StateDescriptor, StateError, StateId, StateKind,
-    StateRegistry,
+    ErrorKind, KeyGroup, KeyGroupRange, Result, StateDescriptor, StateError, StateId, StateRegistry,
 };
 
 use crate::env::Env;
