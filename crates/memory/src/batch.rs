@@ -14,7 +14,7 @@ use millpond_state::{BatchVisitor, EntryKey, Result, check_value_len};
 use prefetch_index::prefetch_index;
 
 use crate::env::Env;
-use crate::line::OFFSET_LIMIT;
+use crate::index::NOWHERE;
 use crate::linear_table::Editing;
 use crate::probe::address_hash;
 use crate::segment::Segment;
@@ -25,9 +25,6 @@ const WINDOW: usize = 32;
 
 /// Bytes of an entry that are prefetched: those of one with an 8-byte key and value.
 const HEAD_BYTES: usize = 24;
-
-/// No entry starts here.
-const NOWHERE: usize = OFFSET_LIMIT;
 
 /// What the first passes learned about a window: by position in it.
 struct Hints<'t> {
@@ -48,7 +45,7 @@ fn look_up<'t>(table: &'t Table, entries: &[EntryKey<'_>]) -> Hints<'t> {
         *hash = address_hash(at);
         *segment = table.group_if(at.group()).and_then(|group| group.segment_of(*hash));
         if let Some(segment) = segment {
-            segment.prefetch_line(*hash);
+            segment.index.prefetch(*hash);
         }
     }
     let hashed = hints.hashes.iter().zip(&hints.segments).take(entries.len());

@@ -236,39 +236,38 @@ pub(crate) struct NewEntry<'a> {
 }
 
 impl NewEntry<'_> {
-    fn write_head(&self, arena: &mut Vec<u8>, word: u16) {
+    /// Writes all but the value area, and returns that.
+    fn write_head<'b>(&self, bytes: &'b mut [u8], word: u16) -> &'b mut [u8] {
         let lengths = length_bytes(self.key.len(), self.namespace.len());
         let header = u64::from(self.epoch) | (u64::from(lengths) << 32) | (u64::from(word) << 48);
-        arena.extend_from_slice(&header.to_le_bytes());
+        let mut rest = put(bytes, &header.to_le_bytes());
         if lengths == u16::MAX {
-            arena.extend_from_slice(&(self.key.len() as u16).to_le_bytes());
-            arena.extend_from_slice(&(self.namespace.len() as u16).to_le_bytes());
+            rest = put(rest, &(self.key.len() as u16).to_le_bytes());
+            rest = put(rest, &(self.namespace.len() as u16).to_le_bytes());
         }
-        arena.extend_from_slice(self.key);
-        arena.extend_from_slice(self.namespace);
+        put(put(rest, self.key), self.namespace)
     }
 
-    /// Appends the entry with `value` in an area of `capacity` bytes, no fewer than its length.
-    pub(crate) fn write_inline(&self, arena: &mut Vec<u8>, value: &[u8], capacity: usize) {
+    /// Writes the entry to `bytes`, as many as it takes, with `value` in an area of `capacity`
+    /// bytes, no fewer than its length.
+    pub(crate) fn write_inline(&self, bytes: &mut [u8], value: &[u8], capacity: usize) {
         debug_assert!(value.len() <= capacity && capacity <= AREA_BYTES_MAX);
-        if capacity == value.len() {
-            self.write_head(arena, capacity as u16);
-            arena.extend_from_slice(value);
-            return;
-        }
-        self.write_head(arena, capacity as u16 | SLACK);
-        let at = arena.len();
-        arena.resize(at + capacity, 0);
-        if let Some(area) = arena.get_mut(at..) {
-            fill_area(area, value);
-        }
+        let slack = if capacity == value.len() { 0 } else { SLACK };
+        let area = self.write_head(bytes, capacity as u16 | slack);
+        fill_area(area, value);
     }
 
-    /// Appends the entry with side object `number` as its value.
-    pub(crate) fn write_side(&self, arena: &mut Vec<u8>, number: u32) {
-        self.write_head(arena, SIDE_AREA_BYTES as u16 | SIDE);
-        arena.extend_from_slice(&number.to_le_bytes());
+    /// Writes the entry to `bytes`, as many as it takes, with side object `number` as its value.
+    pub(crate) fn write_side(&self, bytes: &mut [u8], number: u32) {
+        put(self.write_head(bytes, SIDE_AREA_BYTES as u16 | SIDE), &number.to_le_bytes());
     }
+}
+
+/// Writes `part` to the start of `bytes` and returns the rest.
+fn put<'b>(bytes: &'b mut [u8], part: &[u8]) -> &'b mut [u8] {
+    let Some((place, rest)) = bytes.split_at_mut_checked(part.len()) else { return &mut [] };
+    place.copy_from_slice(part);
+    rest
 }
 
 #[cfg(test)]
@@ -284,8 +283,8 @@ mod tests {
         for key_len in [0, 1, 8, 254, 255, 256, 65_535] {
             for ns_len in [0, 16, 254, 255, 65_535] {
                 let (key, namespace) = (vec![1; key_len], vec![2; ns_len]);
-                let mut arena = vec![9; 5];
-                entry(&key, &namespace).write_inline(&mut arena, b"value", 5);
+                let mut arena = vec![9; 5 + entry_bytes(key_len, ns_len, 5)];
+                entry(&key, &namespace).write_inline(&mut arena[5..], b"value", 5);
                 let layout = Layout::read(&arena, 5);
                 assert_eq!(layout.key(&arena), key);
                 assert_eq!(layout.namespace(&arena), namespace);
@@ -299,7 +298,7 @@ mod tests {
 
     #[test]
     fn shorter_values_keep_the_area_and_longer_ones_are_refused() {
-        let mut arena = Vec::new();
+        let mut arena = vec![0; entry_bytes(3, 0, 1000)];
         entry(b"key", b"").write_inline(&mut arena, &[1; 1000], 1000);
         let len = arena.len();
         for value_len in [1000, 999, 998, 997, 746, 745, 744, 1, 0, 1000, 500] {
@@ -317,7 +316,7 @@ mod tests {
     #[test]
     fn an_area_with_room_reads_as_the_value_alone() {
         for capacity in [4, 5, 6, 300, AREA_BYTES_MAX] {
-            let mut arena = Vec::new();
+            let mut arena = vec![7; entry_bytes(1, 1, capacity)];
             entry(b"k", b"n").write_inline(&mut arena, b"four", capacity);
             let layout = Layout::read(&arena, 0);
             assert_eq!(layout.value(&arena), b"four");
@@ -327,7 +326,7 @@ mod tests {
 
     #[test]
     fn side_numbers_read_back() {
-        let mut arena = Vec::new();
+        let mut arena = vec![0; entry_bytes(8, 0, 4)];
         entry(b"12345678", b"").write_side(&mut arena, 0x0102_0304);
         let layout = Layout::read(&arena, 0);
         assert_eq!(layout.side_number(&arena), Some(0x0102_0304));

@@ -33,6 +33,7 @@ mod blob;
 mod entry_layout;
 mod env;
 mod epochs;
+mod index;
 mod line;
 mod linear_table;
 mod map_chunks;

@@ -1,33 +1,19 @@
-//! One cache line of a segment's index: sixteen slots, each a tag and the place of an entry.
+//! Sixteen slots of a segment's index: a tag each, so that a search looks at all of them at once.
 //!
-//! ```text
-//!  0                                      48              64
-//! +--------------------------------------+---------------+
-//! | 16 offsets, 3 bytes each, LE         | 16 tags       |
-//! +--------------------------------------+---------------+
-//! ```
-//!
-//! A tag is [`EMPTY`], [`DELETED`] or eight bits of the entry's hash ([`tag_of`]); an offset is
-//! where in the segment's arena the entry starts.
+//! A tag is [`EMPTY`], [`DELETED`] or eight bits of the entry's hash ([`tag_of`]).
 //!
 //! # Invariants
 //! - A line with an empty slot was never full since its index was built, so no probe ever went past
 //!   it: a search may end there. That is why deleting from a full line leaves [`DELETED`] behind.
-//! - The offset of an empty or deleted slot means nothing.
 
 /// Slots in a line.
 pub(crate) const SLOTS: usize = 16;
-
-/// Bytes that an offset can address.
-pub(crate) const OFFSET_LIMIT: usize = 1 << 24;
 
 /// Tag of a slot that no entry was ever put into.
 const EMPTY: u8 = 0;
 
 /// Tag of a slot whose entry is gone.
 const DELETED: u8 = 1;
-
-const TAGS_AT: usize = 48;
 
 /// The lowest bit of each byte.
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
@@ -42,11 +28,11 @@ pub(crate) const fn tag_of(hash: u64) -> u8 {
     if tag < 2 { tag + 2 } else { tag }
 }
 
-/// Sixteen slots in one cache line.
+/// The tags of sixteen slots.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
+#[repr(align(16))]
 pub(crate) struct Line {
-    bytes: [u8; 64],
+    tags: [u8; SLOTS],
 }
 
 /// Some of the slots of a line: bit `8 * i` is slot `i`, bit `8 * i + 1` is slot `8 + i`. That is
@@ -93,11 +79,11 @@ impl Iterator for SlotSet {
 
 impl Line {
     /// A line of empty slots.
-    pub(crate) const EMPTY: Self = Self { bytes: [EMPTY; 64] };
+    pub(crate) const EMPTY: Self = Self { tags: [EMPTY; SLOTS] };
 
     #[inline]
-    fn tags(&self) -> u128 {
-        u128::from_le_bytes(self.bytes.last_chunk().copied().unwrap_or_default())
+    const fn tags(&self) -> u128 {
+        u128::from_le_bytes(self.tags)
     }
 
     /// The slots whose tag is `tag`, and perhaps some that follow one.
@@ -148,29 +134,11 @@ impl Line {
         SlotSet((small(tags as u64) >> 7) | (small((tags >> 64) as u64) >> 6))
     }
 
-    /// The offset in slot `slot`.
-    #[inline]
-    pub(crate) fn offset(&self, slot: usize) -> usize {
-        // Four bytes are read in one go: past the last offset there are tags, masked away.
-        let at = slot * 3;
-        let word = self.bytes.get(at..at + 4).and_then(|bytes| bytes.first_chunk());
-        word.map_or(OFFSET_LIMIT, |word| (u32::from_le_bytes(*word) & 0x00ff_ffff) as usize)
-    }
-
     /// Puts an entry into slot `slot`.
     #[inline]
-    pub(crate) fn set(&mut self, slot: usize, tag: u8, offset: usize) {
-        self.set_tag(slot, tag);
-        self.set_offset(slot, offset);
-    }
-
-    /// Moves the entry in slot `slot`.
-    #[inline]
-    pub(crate) fn set_offset(&mut self, slot: usize, offset: usize) {
-        debug_assert!(offset < OFFSET_LIMIT, "offset {offset} does not fit a line");
-        let [a, b, c, _] = (offset as u32).to_le_bytes();
-        if let Some(place) = self.bytes.get_mut(slot * 3..slot * 3 + 3) {
-            place.copy_from_slice(&[a, b, c]);
+    pub(crate) fn set_tag(&mut self, slot: usize, tag: u8) {
+        if let Some(place) = self.tags.get_mut(slot) {
+            *place = tag;
         }
     }
 
@@ -187,13 +155,6 @@ impl Line {
     pub(crate) fn is_empty_slot(&self, slot: usize) -> bool {
         self.empties().contains(slot)
     }
-
-    #[inline]
-    fn set_tag(&mut self, slot: usize, tag: u8) {
-        if let Some(place) = self.bytes.get_mut(TAGS_AT + slot) {
-            *place = tag;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -201,26 +162,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_keep_their_tag_and_offset_apart_from_their_neighbours() {
-        let mut line = Line::EMPTY;
-        for slot in 0..SLOTS {
-            line.set(slot, slot as u8 * 2 + 2, OFFSET_LIMIT - 1 - slot);
-        }
-        for slot in 0..SLOTS {
-            assert_eq!(line.offset(slot), OFFSET_LIMIT - 1 - slot);
-            assert_eq!(line.candidates(slot as u8 * 2 + 2).first(), slot);
-        }
-        assert_eq!(line.live(), SlotSet::ALL);
-    }
-
-    #[test]
     fn a_slot_of_a_line_that_was_full_is_deleted_and_of_another_empty() {
         let mut line = Line::EMPTY;
-        line.set(3, 9, 77);
+        line.set_tag(3, 9);
         assert!(line.clear(3));
         assert_eq!(line.empties(), SlotSet::ALL);
         for slot in 0..SLOTS {
-            line.set(slot, 200, slot);
+            line.set_tag(slot, 200);
         }
         assert!(!line.has_empty());
         assert!(!line.clear(5));
@@ -239,7 +187,7 @@ mod tests {
                 rng = rng.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
                 let choices = [0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xff, (rng >> 40) as u8];
                 *tag = choices[(rng >> 50) as usize % choices.len()];
-                line.set(slot, *tag, 0);
+                line.set_tag(slot, *tag);
             }
             let slots = |test: &dyn Fn(u8) -> bool| {
                 (0..SLOTS).filter(|slot| test(tags[*slot])).collect::<Vec<_>>()

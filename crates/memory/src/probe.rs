@@ -15,7 +15,6 @@
 use millpond_state::{EntryKey, key_hash};
 
 use crate::entry_layout::{Layout, length_bytes};
-use crate::line::tag_of;
 
 /// An entry's address, ready to be looked for.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +25,6 @@ pub(crate) struct Probe<'a> {
     pub(crate) key: &'a [u8],
     /// The namespace.
     pub(crate) namespace: &'a [u8],
-    /// The tag.
-    pub(crate) tag: u8,
 }
 
 /// The length bytes of an entry with an 8-byte key and no namespace.
@@ -44,7 +41,7 @@ impl<'a> Probe<'a> {
     #[inline]
     pub(crate) fn with_hash(at: &EntryKey<'a>, hash: u64) -> Self {
         let (key, namespace) = (at.key(), at.namespace());
-        Self { hash, key, namespace, tag: tag_of(hash) }
+        Self { hash, key, namespace }
     }
 }
 

@@ -1,26 +1,27 @@
 //! A small hash table whose entries live in one byte arena: some hundreds of entries, found through
-//! cache lines of tags ([`Line`]), copied for a snapshot by copying two buffers.
+//! an [`Index`] of tags, copied for a snapshot by copying a few buffers.
 //!
 //! ```text
-//! lines:  [tags | offsets] [tags | offsets] ...        chosen by hash bits 20 to 39
-//! arena:  entry entry (dead) entry entry ...           see the entry layout
+//! index:  [tags] [tags] ...                            line chosen by hash bits 20 to 39
+//! arena:  entry entry (hole) entry entry ...           see the entry layout
 //! side:   large values and maps                        shared with snapshots piece by piece
 //! ```
 //!
+//! As long as all entries have one size of at most [`UNIFORM_BYTES_MAX`], each lies where the number
+//! of its slot says. The first one of another size makes room for offsets, and the arena is packed.
+//!
 //! # Invariants
-//! - An entry is in the line that its hash chooses or, if that line was full, in the first line
-//!   after it (in a ring) that was not.
-//! - At least one slot in eight is empty, so searches end soon.
-//! - `dead_bytes` of the arena belong to no slot; past a quarter of the arena it is compacted.
+//! - Uniform: the arena reaches as far as the last slot in use. Else: `dead_bytes` of the arena
+//!   belong to no slot; past a quarter of the arena it is packed.
 //! - Fails only before it changes anything: when memory is bounded, or when the arena of one
-//!   segment would pass what an offset can address (all keys in one segment: a broken key hash).
+//!   segment would pass [`ARENA_BYTES_MAX`] (all keys in one segment: a broken key hash).
 
 use millpond_state::{EntryKey, ErrorKind, Result, StateError};
 
 use crate::blob::Blob;
 use crate::entry_layout::{AREA_BYTES_MAX, Layout, NewEntry, SIDE_AREA_BYTES, entry_bytes};
 use crate::env::Env;
-use crate::line::{Line, OFFSET_LIMIT, tag_of};
+use crate::index::Index;
 use crate::map_chunks::MapChunks;
 use crate::probe::{Probe, entry_hash};
 use crate::short::short_key;
@@ -29,8 +30,11 @@ use crate::side::{SideObject, SideSlab};
 /// Longest value in the arena.
 pub(crate) const INLINE_BYTES_MAX: usize = 1_024;
 
-/// Slots of a line that may be used on average before lines are added.
-const LINE_FILL: usize = 11;
+/// Largest entry for which holes of its size are left.
+const UNIFORM_BYTES_MAX: usize = 128;
+
+/// Bytes that the entries of one segment may take.
+const ARENA_BYTES_MAX: usize = 1 << 24;
 
 /// Arena bytes below which dead ones are not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 512;
@@ -38,12 +42,9 @@ const COMPACT_BYTES_MIN: usize = 512;
 /// A segment. Empty ones hold no memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segment {
-    lines: Box<[Line]>,
+    pub(crate) index: Index,
     pub(crate) arena: Vec<u8>,
     pub(crate) side: Option<Box<SideSlab>>,
-    live: u32,
-    /// Slots that are not empty: live and deleted ones.
-    used: u32,
     dead_bytes: u32,
     newest_epoch: u32,
 }
@@ -51,7 +52,6 @@ pub(crate) struct Segment {
 /// Where an entry was found. Good until the segment changes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
-    line: usize,
     slot: usize,
     /// The parts of the entry.
     pub(crate) layout: Layout,
@@ -96,22 +96,22 @@ impl<'a> Payload<'a> {
 }
 
 impl Segment {
-    /// An empty segment with room for entries and arena bytes.
-    fn with_room(entries: usize, arena_bytes: usize) -> Self {
+    /// An empty segment with room for entries that take arena bytes; all of `stride` bytes, unless
+    /// that is 0.
+    fn with_room(entries: usize, arena_bytes: usize, stride: usize) -> Self {
         if entries == 0 {
             return Self::default();
         }
-        Self {
-            lines: vec![Line::EMPTY; lines_for(entries)].into_boxed_slice(),
-            arena: Vec::with_capacity(arena_bytes + arena_bytes / 16),
-            ..Self::default()
-        }
+        let index = Index::with_room(entries, stride);
+        let packed = arena_bytes + arena_bytes / 16;
+        let capacity = if stride == 0 { packed } else { index.slots() * stride };
+        Self { index, arena: Vec::with_capacity(capacity), ..Self::default() }
     }
 
     /// Bytes of memory held beyond the segment's own struct.
     pub(crate) fn memory_bytes(&self) -> usize {
         let side = self.side.as_ref().map_or(0, |side| side.memory_bytes() + size_of::<SideSlab>());
-        self.lines.len() * size_of::<Line>() + self.arena.capacity() + side
+        self.index.memory_bytes() + self.arena.capacity() + side
     }
 
     /// Bytes that a copy of the segment takes: side objects stay shared.
@@ -123,49 +123,26 @@ impl Segment {
     /// How many entries there are.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.live as usize
+        self.index.len()
     }
 
     /// Whether there are no entries.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.live == 0
+        self.index.len() == 0
     }
 
     /// Arena bytes of live entries.
     pub(crate) const fn live_bytes(&self) -> usize {
-        self.arena.len() - self.dead_bytes as usize
+        if self.index.stride() == 0 {
+            self.arena.len() - self.dead_bytes as usize
+        } else {
+            self.index.len() * self.index.stride()
+        }
     }
 
     /// The newest epoch that a change was stamped with.
     pub(crate) const fn newest_epoch(&self) -> u32 {
         self.newest_epoch
-    }
-
-    /// The line in which a search for `hash` starts.
-    #[inline]
-    pub(crate) fn line_of(&self, hash: u64) -> Option<&Line> {
-        self.lines.get(line_index(hash, self.lines.len()))
-    }
-
-    /// The lines after the one in which a search for `hash` starts, in a ring.
-    pub(crate) fn lines_after(&self, hash: u64) -> impl Iterator<Item = &Line> {
-        let first = line_index(hash, self.lines.len());
-        let (before, after) = self.lines.split_at_checked(first + 1).unwrap_or_default();
-        after.iter().chain(before.iter().take(first))
-    }
-
-    /// Brings the line in which a search for `hash` starts into the cache, without waiting.
-    #[inline]
-    pub(crate) fn prefetch_line(&self, hash: u64) {
-        prefetch_index::prefetch_index(&self.lines, line_index(hash, self.lines.len()));
-    }
-
-    /// Where the first candidate for `hash` starts, if there is one in its line.
-    #[inline]
-    pub(crate) fn first_place(&self, hash: u64) -> Option<usize> {
-        let line = self.line_of(hash)?;
-        let candidates = line.candidates(tag_of(hash));
-        (!candidates.is_empty()).then(|| line.offset(candidates.first()))
     }
 
     /// The value of an entry.
@@ -201,19 +178,15 @@ impl Segment {
 
     /// Finds an entry.
     pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<Found> {
-        let count = self.lines.len();
-        let mut line = line_index(probe.hash, count);
-        for _ in 0..count {
-            let tags = self.lines.get(line)?;
-            for slot in tags.candidates(probe.tag) {
-                if let Some(layout) = self.entry_if(tags.offset(slot), probe) {
-                    return Some(Found { line, slot, layout });
+        for (number, line) in self.index.lines_from(probe.hash) {
+            for slot in Index::candidates(number, line, probe.hash) {
+                if let Some(layout) = self.entry_if(self.index.place(slot), probe) {
+                    return Some(Found { slot, layout });
                 }
             }
-            if tags.has_empty() {
+            if line.has_empty() {
                 return None;
             }
-            line = if line + 1 == count { 0 } else { line + 1 };
         }
         None
     }
@@ -257,11 +230,7 @@ impl Segment {
 
     /// All entries, in no particular order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Layout> {
-        self.offsets().map(|at| Layout::read(&self.arena, at))
-    }
-
-    fn offsets(&self) -> impl Iterator<Item = usize> {
-        self.lines.iter().flat_map(|line| line.live().map(|slot| line.offset(slot)))
+        self.index.live().map(|slot| Layout::read(&self.arena, self.index.place(slot)))
     }
 
     /// Sets the value of an entry.
@@ -341,13 +310,9 @@ impl Segment {
     ) -> Result<()> {
         let before = self.memory_bytes();
         self.make_room(probe, &payload, env)?;
-        let Some(line) = self.lines.get(found.line) else { return Ok(()) };
-        let old = Layout::read(&self.arena, line.offset(found.slot));
-        self.bury(&old);
-        let at = self.write(probe, payload, env.epoch);
-        if let Some(line) = self.lines.get_mut(found.line) {
-            line.set_offset(found.slot, at);
-        }
+        env.moves += 1;
+        self.bury(&Layout::read(&self.arena, self.index.place(found.slot)));
+        self.write(found.slot, probe, payload, env.epoch);
         env.account(before, self.memory_bytes());
         Ok(())
     }
@@ -361,9 +326,11 @@ impl Segment {
     ) -> Result<()> {
         let before = self.memory_bytes();
         self.make_room(probe, &payload, env)?;
-        self.make_slot_room(env);
-        let at = self.write(probe, payload, env.epoch);
-        self.place(probe.hash, at);
+        if let Some(index) = self.index.successor() {
+            self.rebuild(index, env);
+        }
+        let slot = self.index.take_slot(probe.hash);
+        self.write(slot, probe, payload, env.epoch);
         env.account(before, self.memory_bytes());
         Ok(())
     }
@@ -372,19 +339,18 @@ impl Segment {
     pub(crate) fn remove(&mut self, found: &Found, env: &mut Env) {
         let before = self.memory_bytes();
         env.moves += 1;
-        if let Some(line) = self.lines.get_mut(found.line) {
-            self.used -= u32::from(line.clear(found.slot));
-        }
-        self.live -= 1;
+        self.index.free_slot(found.slot);
         self.newest_epoch = env.epoch;
         self.bury(&found.layout);
-        let dead = self.dead_bytes as usize;
-        if self.live == 0 {
+        if self.is_empty() {
             *self = Self { newest_epoch: env.epoch, ..Self::default() };
-        } else if dead > COMPACT_BYTES_MIN && dead > self.arena.len() / 4 {
-            self.compact(0);
-            if lines_for(self.len()) < self.lines.len() / 2 {
-                self.rebuild_lines(lines_for(self.len()), env);
+        } else {
+            let dead = self.dead_bytes as usize;
+            if dead > COMPACT_BYTES_MIN && dead > self.arena.len() / 4 {
+                self.pack(0);
+            }
+            if let Some(index) = self.index.smaller() {
+                self.rebuild(index, env);
             }
         }
         env.account(before, self.memory_bytes());
@@ -392,114 +358,122 @@ impl Segment {
 
     /// Gives the bytes and the side object of an entry up.
     fn bury(&mut self, layout: &Layout) {
-        self.dead_bytes += layout.bytes() as u32;
+        if self.index.stride() == 0 {
+            self.dead_bytes += layout.bytes() as u32;
+        }
         if let (Some(number), Some(side)) = (layout.side_number(&self.arena), self.side.as_mut()) {
             side.remove(number);
         }
     }
 
-    /// Writes an entry at the end of the arena, where there is room.
-    fn write(&mut self, probe: &Probe<'_>, payload: Payload<'_>, epoch: u32) -> usize {
-        let at = self.arena.len();
+    /// Writes the entry of a slot, for which there is room.
+    fn write(&mut self, slot: usize, probe: &Probe<'_>, payload: Payload<'_>, epoch: u32) {
+        let bytes = entry_bytes(probe.key.len(), probe.namespace.len(), payload.area_bytes());
         let entry = NewEntry { key: probe.key, namespace: probe.namespace, epoch };
+        self.newest_epoch = epoch;
         match payload {
             Payload::Inline { value, capacity } => {
-                entry.write_inline(&mut self.arena, value, capacity);
+                entry.write_inline(self.entry_mut(slot, bytes), value, capacity);
             }
             Payload::Side(object) => {
                 let number = self.side.get_or_insert_default().insert(object);
-                entry.write_side(&mut self.arena, number);
+                entry.write_side(self.entry_mut(slot, bytes), number);
             }
         }
-        self.newest_epoch = epoch;
-        at
     }
 
-    /// Puts an offset into the first free slot of its probe sequence.
-    fn place(&mut self, hash: u64, at: usize) {
-        let count = self.lines.len();
-        let mut index = line_index(hash, count);
-        for _ in 0..count {
-            let Some(line) = self.lines.get_mut(index) else { return };
-            let free = line.free();
-            if !free.is_empty() {
-                let slot = free.first();
-                self.used += u32::from(line.is_empty_slot(slot));
-                line.set(slot, tag_of(hash), at);
-                self.live += 1;
-                return;
+    /// The arena bytes for a new entry in `slot`.
+    fn entry_mut(&mut self, slot: usize, bytes: usize) -> &mut [u8] {
+        let at = if self.index.stride() == 0 { self.arena.len() } else { self.index.place(slot) };
+        self.index.set_place(slot, at);
+        let end = at + bytes;
+        if end > self.arena.len() {
+            if end > self.arena.capacity() {
+                let len = self.arena.len();
+                self.arena.reserve_exact((end - len).max(len / 8));
             }
-            index = if index + 1 == count { 0 } else { index + 1 };
+            self.arena.resize(end, 0);
         }
-        debug_assert!(false, "a segment always has free slots");
+        self.arena.get_mut(at..end).unwrap_or_default()
     }
 
-    /// Makes sure that one more entry finds a slot.
-    fn make_slot_room(&mut self, env: &mut Env) {
-        if self.used as usize >= self.lines.len() * LINE_FILL {
-            let lines = if self.used > self.live + self.live / 8 {
-                self.lines.len()
-            } else {
-                self.lines.len() + (self.lines.len() / 4).max(1)
-            };
-            self.rebuild_lines(lines, env);
-        }
-    }
-
-    /// Distributes the entries over `count` new lines.
-    fn rebuild_lines(&mut self, count: usize, env: &mut Env) {
+    /// Distributes the entries over a new, empty index.
+    fn rebuild(&mut self, index: Index, env: &mut Env) {
         env.moves += 1;
         let mut offsets = core::mem::take(&mut env.offsets);
         offsets.clear();
         offsets.extend(
-            self.offsets()
-                .map(|at| (at as u32, entry_hash(&self.arena, &Layout::read(&self.arena, at)))),
+            self.entries().map(|entry| (entry.at as u32, entry_hash(&self.arena, &entry))),
         );
-        self.lines = vec![Line::EMPTY; count.max(1)].into_boxed_slice();
-        (self.live, self.used) = (0, 0);
-        for (at, hash) in &offsets {
-            self.place(*hash, *at as usize);
+        self.index = index;
+        let stride = self.index.stride();
+        if stride == 0 {
+            for (at, hash) in &offsets {
+                let slot = self.index.take_slot(*hash);
+                self.index.set_place(slot, *at as usize);
+            }
+        } else {
+            let room = Vec::with_capacity(self.index.slots() * stride);
+            let old = core::mem::replace(&mut self.arena, room);
+            for (at, hash) in &offsets {
+                let slot = self.index.take_slot(*hash);
+                let at = *at as usize;
+                copy(old.get(at..at + stride), self.entry_mut(slot, stride));
+            }
         }
         env.offsets = offsets;
     }
 
-    /// Makes sure that an entry fits at the end of the arena. Checks all bounds; everything after
-    /// it succeeds.
+    /// Makes sure that the arena takes another entry. Checks all bounds; everything after it
+    /// succeeds.
     fn make_room(&mut self, probe: &Probe<'_>, payload: &Payload<'_>, env: &mut Env) -> Result<()> {
         let need = entry_bytes(probe.key.len(), probe.namespace.len(), payload.area_bytes());
-        // Covers growth of arena and lines, and the split of the segment that may follow.
+        // Covers growth of arena and index, and the split of the segment that may follow.
         let side = if let Payload::Side(SideObject::Blob(blob)) = payload {
             blob.memory_bytes()
         } else {
             0
         };
         env.admit(2 * need + side + self.memory_bytes() + 1_024)?;
-        if self.live_bytes() + need > OFFSET_LIMIT - AREA_BYTES_MAX {
+        if self.live_bytes() + need > ARENA_BYTES_MAX - AREA_BYTES_MAX {
             return Err(arena_full(self.len()));
         }
-        env.moves += 1;
-        let len = self.arena.len();
-        if len + need <= self.arena.capacity() && len + need < OFFSET_LIMIT {
-            return Ok(());
-        }
-        if self.dead_bytes as usize > len / 8 || len + need >= OFFSET_LIMIT {
-            self.compact(need);
-        } else {
-            self.arena.reserve_exact(need.max(len / 8));
+        let stride = self.index.stride();
+        if self.is_empty() {
+            *self = Self { newest_epoch: self.newest_epoch, ..Self::default() };
+            self.index = Index::with_room(0, if need <= UNIFORM_BYTES_MAX { need } else { 0 });
+        } else if stride == 0 {
+            self.make_packed_room(need, env);
+        } else if stride != need {
+            env.moves += 1;
+            self.pack(need);
         }
         Ok(())
     }
 
-    /// Moves the live entries into a new arena with room for `need` bytes more.
-    fn compact(&mut self, need: usize) {
+    fn make_packed_room(&mut self, need: usize, env: &mut Env) {
+        let len = self.arena.len();
+        if len + need <= self.arena.capacity() && len + need < ARENA_BYTES_MAX {
+            return;
+        }
+        if self.dead_bytes as usize > len / 8 || len + need >= ARENA_BYTES_MAX {
+            env.moves += 1;
+            self.pack(need);
+        }
+    }
+
+    /// Moves the entries into a new arena without holes, with room for `need` bytes more.
+    fn pack(&mut self, need: usize) {
         let live = self.live_bytes();
         let old = core::mem::replace(&mut self.arena, Vec::with_capacity(live + need + live / 16));
-        for line in &mut self.lines {
-            for slot in line.live() {
-                let layout = Layout::read(&old, line.offset(slot));
-                line.set_offset(slot, self.arena.len());
-                copy_entry(&old, &layout, &mut self.arena);
-            }
+        let mut slots = Vec::with_capacity(self.len());
+        slots.extend(self.index.live().map(|slot| (slot, self.index.place(slot))));
+        if self.index.stride() != 0 {
+            self.index.set_stride(0);
+        }
+        for (slot, at) in slots {
+            self.index.set_place(slot, self.arena.len());
+            copy_entry(&old, &Layout::read(&old, at), &mut self.arena);
         }
         self.dead_bytes = 0;
     }
@@ -510,16 +484,21 @@ impl Segment {
         let mut offsets = core::mem::take(&mut env.offsets);
         offsets.clear();
         let (mut high_entries, mut high_bytes) = (0, 0);
+        let mut stride = self.entries().next().map_or(0, |entry| entry.bytes());
         for layout in self.entries() {
             let hash = entry_hash(&self.arena, &layout);
             if hash & bit != 0 {
                 high_entries += 1;
                 high_bytes += layout.bytes();
             }
+            if layout.bytes() != stride || stride > UNIFORM_BYTES_MAX {
+                stride = 0;
+            }
             offsets.push((layout.at as u32, hash));
         }
-        let mut low = Self::with_room(self.len() - high_entries, self.live_bytes() - high_bytes);
-        let mut high = Self::with_room(high_entries, high_bytes);
+        let (entries, bytes) = (self.len() - high_entries, self.live_bytes() - high_bytes);
+        let mut low = Self::with_room(entries, bytes, stride);
+        let mut high = Self::with_room(high_entries, high_bytes, stride);
         for (at, hash) in &offsets {
             let half = if hash & bit != 0 { &mut high } else { &mut low };
             half.adopt(self, *at as usize, *hash);
@@ -531,17 +510,26 @@ impl Segment {
     /// Takes over an entry of another segment, sharing its side object.
     fn adopt(&mut self, from: &Self, at: usize, hash: u64) {
         let layout = Layout::read(&from.arena, at);
-        let new_at = self.arena.len();
+        let slot = self.index.take_slot(hash);
         let object = layout.side_number(&from.arena).and_then(|n| from.side.as_ref()?.get(n));
         if let Some(object) = object {
             let number = self.side.get_or_insert_default().insert(object.clone());
             let (key, namespace) = (layout.key(&from.arena), layout.namespace(&from.arena));
-            NewEntry { key, namespace, epoch: layout.epoch() }.write_side(&mut self.arena, number);
+            let entry = NewEntry { key, namespace, epoch: layout.epoch() };
+            entry.write_side(self.entry_mut(slot, layout.bytes()), number);
         } else {
-            self.arena.extend_from_slice(from.arena.get(layout.range()).unwrap_or_default());
+            copy(from.arena.get(layout.range()), self.entry_mut(slot, layout.bytes()));
         }
         self.newest_epoch = self.newest_epoch.max(layout.epoch());
-        self.place(hash, new_at);
+    }
+}
+
+/// Copies the bytes of an entry.
+fn copy(from: Option<&[u8]>, to: &mut [u8]) {
+    if let Some(from) = from
+        && from.len() == to.len()
+    {
+        to.copy_from_slice(from);
     }
 }
 
@@ -552,22 +540,13 @@ fn copy_entry(from: &[u8], layout: &Layout, to: &mut Vec<u8>) {
         if value.len() < layout.area_bytes() / 2 {
             let (key, namespace) = (layout.key(from), layout.namespace(from));
             let entry = NewEntry { key, namespace, epoch: layout.epoch() };
-            entry.write_inline(to, value, value.len());
+            let at = to.len();
+            to.resize(at + entry_bytes(key.len(), namespace.len(), value.len()), 0);
+            entry.write_inline(to.get_mut(at..).unwrap_or_default(), value, value.len());
             return;
         }
     }
     to.extend_from_slice(from.get(layout.range()).unwrap_or_default());
-}
-
-/// Lines for `entries` entries and some more.
-const fn lines_for(entries: usize) -> usize {
-    (entries + entries / 8) / LINE_FILL + 1
-}
-
-/// The line in which a search for `hash` starts, of `count`.
-#[inline]
-const fn line_index(hash: u64, count: usize) -> usize {
-    ((((hash >> 20) & 0xf_ffff) * count as u64) >> 20) as usize
 }
 
 #[cold]

@@ -8,7 +8,7 @@
 use millpond_state::EntryKey;
 
 use crate::entry_layout::{NOT_PLAIN, two_words};
-use crate::line::{Line, tag_of};
+use crate::index::Index;
 use crate::probe::SHORT;
 use crate::segment::Segment;
 
@@ -50,28 +50,29 @@ impl Segment {
     /// The plain short entry with key word `key`, if there is one.
     #[inline(always)]
     pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<ShortEntry> {
-        let line = self.line_of(hash)?;
-        let found = self.short_in(line, key, hash);
-        if found.is_some() || line.has_empty() { found } else { self.short_overflow(key, hash) }
+        let first = self.first_place(hash).and_then(|place| self.short_at(key, place));
+        first.or_else(|| self.short_overflow(key, hash))
     }
 
+    /// Where the first candidate for `hash` starts, if there is one in its line.
     #[inline(always)]
-    fn short_in(&self, line: &Line, key: u64, hash: u64) -> Option<ShortEntry> {
-        for slot in line.candidates(tag_of(hash)) {
-            if let Some(entry) = self.short_at(key, line.offset(slot)) {
-                return Some(entry);
-            }
-        }
-        None
+    pub(crate) fn first_place(&self, hash: u64) -> Option<usize> {
+        let home = self.index.home(hash);
+        let slot = Index::candidates(home, self.index.line(home)?, hash).next()?;
+        Some(self.index.place(slot))
     }
 
     /// Goes on in the lines after a full one.
     #[inline(never)]
     fn short_overflow(&self, key: u64, hash: u64) -> Option<ShortEntry> {
-        for line in self.lines_after(hash) {
-            let found = self.short_in(line, key, hash);
-            if found.is_some() || line.has_empty() {
-                return found;
+        for (number, line) in self.index.lines_from(hash) {
+            for slot in Index::candidates(number, line, hash) {
+                if let Some(entry) = self.short_at(key, self.index.place(slot)) {
+                    return Some(entry);
+                }
+            }
+            if line.has_empty() {
+                return None;
             }
         }
         None
