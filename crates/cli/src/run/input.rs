@@ -1,9 +1,10 @@
-//! The input of a job: lines of a file, plain or zstd-compressed, or of standard input.
+//! The input of a job: lines of a file, plain or zstd-compressed, of standard input, or made up.
 //!
-//! A position is the number of decoded bytes and of lines before it. A plain file is entered there
-//! at once; a compressed one is decoded up to it; standard input is read and thrown away up to it,
+//! A position is the number of decoded bytes and of lines before it. A plain file or a made-up
+//! input is entered there at once; a compressed one is decoded up to it; standard input is read and thrown away up to it,
 //! so that the same input given again is read on where the checkpoint was.
 
+mod generated;
 mod pipe;
 mod source;
 
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use millpond_runtime::{JobError, JobErrorKind};
 
 use crate::error::{CliError, Result};
+pub(crate) use generated::Generated;
 use pipe::PipeReader;
 pub(crate) use source::{HeaderCheck, Line, LineSource, Throttle};
 
@@ -53,6 +55,7 @@ enum Kind {
         path: PathBuf,
         compressed: bool,
     },
+    Generated(Generated),
 }
 
 /// An input that can be opened.
@@ -70,7 +73,7 @@ pub(crate) struct Opened {
 }
 
 impl Input {
-    /// Looks at the input; `-` is standard input.
+    /// Looks at the input; `-` is standard input, `generate:RECORDS:KEYS` is made up.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -78,6 +81,9 @@ impl Input {
         let gauge = Arc::default();
         if path == Path::new("-") {
             return Ok(Self { kind: Kind::Stdin(Arc::default()), gauge });
+        }
+        if let Some(generated) = path.to_str().and_then(Generated::parse) {
+            return Ok(Self { kind: Kind::Generated(generated.map_err(CliError::Usage)?), gauge });
         }
         let failed = |error: io::Error| {
             CliError::new(format!("cannot read the input {}: {error}", path.display()))
@@ -98,6 +104,7 @@ impl Input {
         match &self.kind {
             Kind::Stdin(_) => "standard input".to_owned(),
             Kind::File { path, .. } => path.display().to_string(),
+            Kind::Generated(generated) => generated.to_string(),
         }
     }
 
@@ -106,6 +113,7 @@ impl Input {
         match &self.kind {
             Kind::Stdin(_) => None,
             Kind::File { path, .. } => std::fs::metadata(path).ok().map(|it| it.len()),
+            Kind::Generated(generated) => Some(generated.bytes()),
         }
     }
 
@@ -120,11 +128,19 @@ impl Input {
     /// # Errors
     /// If the file cannot be read.
     pub(crate) fn identity(&self, bytes: Option<u64>) -> Result<Option<Identity>> {
-        let Kind::File { path, .. } = &self.kind else { return Ok(None) };
         let mut start = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(bytes.unwrap_or(IDENTITY_BYTES)).read_to_end(&mut start))
-            .map_err(|error| CliError::from(error).context(path.display()))?;
+        match &self.kind {
+            Kind::Stdin(_) => return Ok(None),
+            // Its beginning does not tell how long it is, its name does.
+            Kind::Generated(generated) => start.extend_from_slice(generated.to_string().as_bytes()),
+            Kind::File { path, .. } => {
+                File::open(path)
+                    .and_then(|file| {
+                        file.take(bytes.unwrap_or(IDENTITY_BYTES)).read_to_end(&mut start)
+                    })
+                    .map_err(|error| CliError::from(error).context(path.display()))?;
+            }
+        }
         let hash = millpond_state::key_hash(&start);
         Ok(Some(Identity { bytes: start.len() as u64, hash }))
     }
@@ -168,6 +184,13 @@ impl Input {
             Kind::File { path, compressed } => {
                 self.open_file(path, *compressed, offset).map_err(|error| self.failed(error))
             }
+            Kind::Generated(generated) => {
+                self.gauge.file_bytes.store(offset, Ordering::Relaxed);
+                let source = generated.read_from(offset);
+                let counted = Counted { source, gauge: Arc::clone(&self.gauge) };
+                let reader = BufReader::with_capacity(BUFFER_BYTES, counted);
+                Ok(Opened { reader: Box::new(reader), skip: 0 })
+            }
         }
     }
 
@@ -185,7 +208,7 @@ impl Input {
         if enter > 0 {
             file.seek(SeekFrom::Start(enter))?;
         }
-        let file = Counted { file, gauge: Arc::clone(&self.gauge) };
+        let file = Counted { source: file, gauge: Arc::clone(&self.gauge) };
         let reader: Box<dyn BufRead + Send> = if compressed {
             let decoder = zstd::stream::read::Decoder::new(file)?;
             Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
@@ -202,15 +225,15 @@ impl Input {
     }
 }
 
-/// Counts what is read of a file.
-struct Counted {
-    file: File,
+/// Counts what is read.
+struct Counted<R> {
+    source: R,
     gauge: Arc<Gauge>,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
+        let read = self.source.read(buffer)?;
         self.gauge.file_bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
