@@ -31,7 +31,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: CheckpointCommand,
     },
-    /// Run the flights job, kill it, restore it, and compare its output with a plain computation.
+    /// Run a job, kill it, restore it, and compare its output with a plain computation.
     Demo(DemoArgs),
 }
 
@@ -256,9 +256,14 @@ pub(crate) enum Format {
 /// Options of the demonstration.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// The flights
-    #[arg(long, value_name = "FILE", default_value = "data/flights-2013.csv.zst")]
-    pub(crate) input: PathBuf,
+    /// The job to run
+    #[arg(long, value_enum, default_value_t = DemoJob::Flights)]
+    pub(crate) job: DemoJob,
+
+    /// The flights; for timeouts generate:RECORDS:KEYS [default: data/flights-2013.csv.zst, or
+    /// generate:1000000:1000000]
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
 
     /// Folder to work in: new, empty, or of an earlier demo (which is deleted) [default:
     /// millpond-demo in the folder for temporary files]
@@ -276,4 +281,46 @@ pub(crate) struct DemoArgs {
     /// Keep the folders of all runs, not only of the last
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// The jobs that can be demonstrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoJob {
+    /// Totals by aircraft, and by carrier and hour.
+    Flights,
+    /// Session windows: each aircraft's days of flying.
+    AircraftDays,
+    /// A timer for each record.
+    Timeouts,
+}
+
+impl DemoJob {
+    /// What `run` calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Flights => "flights",
+            Self::AircraftDays => "aircraft-days",
+            Self::Timeouts => "timeouts",
+        }
+    }
+
+    /// A state of its first operator.
+    pub(crate) const fn state(self) -> &'static str {
+        match self {
+            Self::Flights => "totals",
+            Self::AircraftDays => "days",
+            Self::Timeouts => "due",
+        }
+    }
+}
+
+impl DemoArgs {
+    /// The input that was named, or the usual one of the job.
+    pub(crate) fn job_input(&self) -> &std::path::Path {
+        let usual = match self.job {
+            DemoJob::Flights | DemoJob::AircraftDays => "data/flights-2013.csv.zst",
+            DemoJob::Timeouts => "generate:1000000:1000000",
+        };
+        self.input.as_deref().unwrap_or(std::path::Path::new(usual))
+    }
 }

@@ -42,11 +42,11 @@ impl fmt::Display for Difference {
 /// # Errors
 /// If it cannot be read.
 pub(super) fn compare(expected: &Expected, output: &Path) -> Result<Difference> {
-    let aircraft = "tailnum,flights,cancelled,dep_delay_minutes,distance_miles";
-    let hours = "window_start,carrier,flights,cancelled,dep_delay_minutes";
-    let mut total = compare_rows(&expected.aircraft, &read(&output.join("aircraft"), aircraft)?);
-    let hours = read(&output.join("carrier_hours"), hours)?;
-    total.add(compare_rows(&expected.carrier_hours, &hours));
+    let mut total = Difference::default();
+    for sink in &expected.sinks {
+        let found = read(&output.join(sink.folder), sink.header)?;
+        total.add(compare_rows(&sink.rows, &found));
+    }
     Ok(total)
 }
 

@@ -1,4 +1,4 @@
-//! The demonstration and the kill test: runs the flights job in child processes, kills them with
+//! The demonstration and the kill test: runs a job in child processes, kills them with
 //! SIGKILL at chosen moments, restores each time at another parallelism, and compares the committed
 //! output with a computation that shares no code with the job.
 //!
@@ -54,7 +54,7 @@ struct Totals {
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let clock = SystemClock::new();
     let seed = args.seed.unwrap_or_else(|| clock.wall_ms());
-    let expected = Expected::compute(&args.input)?;
+    let expected = Expected::compute(args.job, args.job_input())?;
     let workplace = Workplace::open(args.output.as_deref())?;
     let shown = args.kills <= SHOWN_KILLS;
     report::opening(args, &expected, seed, shown)?;
@@ -97,7 +97,8 @@ fn play(
     let shown = args.kills <= SHOWN_KILLS;
     totals.rounds += 1;
     let plan = RoundPlan {
-        input: args.input.clone(),
+        job: args.job,
+        input: args.job_input().to_path_buf(),
         output: workplace.round(totals.rounds),
         records: expected.records,
         kills: args.kills.saturating_sub(totals.kills).min(KILLS_A_ROUND),

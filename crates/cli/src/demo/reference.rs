@@ -1,10 +1,15 @@
-//! What the output must be: one plain pass over the file, written without anything of the job.
+//! What the output must be: one plain pass over the input, written without anything of the jobs.
 
-use std::collections::{BTreeMap, HashMap};
+mod aircraft_days;
+mod flights;
+mod timeouts;
+
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use crate::args::DemoJob;
 use crate::error::{CliError, Result};
 
 /// Rows with the number of times each occurs.
@@ -15,63 +20,69 @@ pub(super) type Rows = HashMap<String, u64>;
 pub(super) struct Expected {
     /// Rows of the input.
     pub(super) records: u64,
-    pub(super) aircraft: Rows,
-    pub(super) carrier_hours: Rows,
+    /// What each sink must hold.
+    pub(super) sinks: Vec<ExpectedSink>,
 }
 
-#[derive(Default)]
-struct Sums {
-    flights: u64,
-    cancelled: u64,
-    delay: i64,
-    miles: u64,
+/// What one sink must hold.
+#[derive(Debug)]
+pub(super) struct ExpectedSink {
+    /// Its folder within the output.
+    pub(super) folder: &'static str,
+    /// What its rows are, for people.
+    pub(super) what: &'static str,
+    /// The first line of each file.
+    pub(super) header: &'static str,
+    pub(super) rows: Rows,
 }
 
 impl Expected {
-    /// Reads the whole file.
+    /// Reads the whole input of a job.
     ///
     /// # Errors
-    /// If it cannot be read or is no flights file.
-    pub(super) fn compute(input: &Path) -> Result<Self> {
-        let failed = |error| {
-            CliError::from(error)
-                .context(format!("cannot read the flights {}", input.display()))
-                .advice("name them with --input (the repository has data/flights-2013.csv.zst)")
-        };
-        let file = File::open(input).map_err(failed)?;
-        let reader: Box<dyn Read> = if input.extension().is_some_and(|it| it == "zst") {
-            Box::new(zstd::stream::read::Decoder::new(file).map_err(failed)?)
-        } else {
-            Box::new(file)
-        };
-        let mut aircraft: BTreeMap<String, Sums> = BTreeMap::new();
-        let mut hours: BTreeMap<(String, String), Sums> = BTreeMap::new();
-        let mut records = 0;
-        for line in BufReader::new(reader).lines().skip(1) {
-            let line = line.map_err(failed)?;
-            let fields: Vec<&str> = line.split(',').collect();
-            let [departure, carrier, _, tail, _, _, delay, _, _, distance] = fields.as_slice()
-            else {
-                return Err(CliError::new(format!("row {} has no 10 columns", records + 2)));
-            };
-            records += 1;
-            let hour = departure.get(..13).unwrap_or_default();
-            let of_hour = hours.entry((format!("{hour}:00"), (*carrier).to_owned())).or_default();
-            for sums in [aircraft.entry((*tail).to_owned()).or_default(), of_hour] {
-                sums.flights += 1;
-                sums.cancelled += u64::from(delay.is_empty());
-                sums.delay += delay.parse::<i64>().unwrap_or(0);
-                sums.miles += distance.parse::<u64>().unwrap_or(0);
-            }
+    /// If it cannot be read or is no input for that job.
+    pub(super) fn compute(job: DemoJob, input: &Path) -> Result<Self> {
+        match job {
+            DemoJob::Flights => flights::compute(input),
+            DemoJob::AircraftDays => aircraft_days::compute(input),
+            DemoJob::Timeouts => timeouts::compute(input),
         }
-        let of_aircraft = aircraft.iter().map(|(tail, it)| {
-            format!("{tail},{},{},{},{}", it.flights, it.cancelled, it.delay, it.miles)
-        });
-        let of_hours = hours.iter().map(|((hour, carrier), it)| {
-            format!("{hour},{carrier},{},{},{}", it.flights, it.cancelled, it.delay)
-        });
-        Ok(Self { records, aircraft: count(of_aircraft), carrier_hours: count(of_hours) })
     }
+}
+
+/// A row of the flights file.
+struct FlightRow<'a> {
+    departure: &'a str,
+    carrier: &'a str,
+    tail: &'a str,
+    delay: &'a str,
+    distance: &'a str,
+}
+
+/// Shows each row of a flights file to `visit`; returns how many there are.
+fn for_each_flight(input: &Path, mut visit: impl FnMut(&FlightRow<'_>)) -> Result<u64> {
+    let failed = |error| {
+        CliError::from(error)
+            .context(format!("cannot read the flights {}", input.display()))
+            .advice("name them with --input (the repository has data/flights-2013.csv.zst)")
+    };
+    let file = File::open(input).map_err(failed)?;
+    let reader: Box<dyn Read> = if input.extension().is_some_and(|it| it == "zst") {
+        Box::new(zstd::stream::read::Decoder::new(file).map_err(failed)?)
+    } else {
+        Box::new(file)
+    };
+    let mut records = 0;
+    for line in BufReader::new(reader).lines().skip(1) {
+        let line = line.map_err(failed)?;
+        let fields: Vec<&str> = line.split(',').collect();
+        let [departure, carrier, _, tail, _, _, delay, _, _, distance] = fields.as_slice() else {
+            return Err(CliError::new(format!("row {} has no 10 columns", records + 2)));
+        };
+        records += 1;
+        visit(&FlightRow { departure, carrier, tail, delay, distance });
+    }
+    Ok(records)
 }
 
 fn count(rows: impl Iterator<Item = String>) -> Rows {

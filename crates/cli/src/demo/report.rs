@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Totals;
 use super::reference::Expected;
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, DemoJob};
 use crate::error::Result;
 use crate::{console, table};
 
@@ -14,8 +14,12 @@ use crate::{console, table};
 /// If standard output has gone.
 pub(super) fn opening(args: &DemoArgs, expected: &Expected, seed: u64, shown: bool) -> Result<()> {
     let records = table::count(expected.records);
-    console::print(&format!("{records} flights from {}", args.input.display()))?;
-    let what = "counted by aircraft, and by carrier and hour";
+    let (what_in, what) = match args.job {
+        DemoJob::Flights => ("flights", "counted by aircraft, and by carrier and hour"),
+        DemoJob::AircraftDays => ("flights", "gathered to each aircraft's days of flying"),
+        DemoJob::Timeouts => ("records", "each of which sets a timer"),
+    };
+    console::print(&format!("{records} {what_in} from {}", args.job_input().display()))?;
     let kills = args.kills;
     console::print(&format!(
         "{what}, in a job that is killed {kills} times without warning (kill -9)"
@@ -33,21 +37,22 @@ pub(super) fn closing(
     last: &Path,
     (args, seed): (&DemoArgs, u64),
 ) -> Result<()> {
-    let rows = |rows: usize| table::count(rows as u64);
+    let rows: Vec<String> = expected
+        .sinks
+        .iter()
+        .map(|sink| format!("{} {}", table::count(sink.rows.values().sum()), sink.what))
+        .collect();
+    let first = expected.sinks.first().map_or("", |sink| sink.folder);
     let verdict = if totals.difference.is_none() {
-        "every flight counted exactly once"
+        "every record counted exactly once"
     } else {
         "THE OUTPUT IS NOT WHAT IT MUST BE"
     };
     let lines = [
         String::new(),
-        "Committed output against a plain single pass over the file".to_owned(),
+        "Committed output against a plain single pass over the input".to_owned(),
         format!("  records      {}", table::count(expected.records)),
-        format!(
-            "  output rows  {} aircraft, {} carrier hours",
-            rows(expected.aircraft.len()),
-            rows(expected.carrier_hours.len())
-        ),
+        format!("  output rows  {}", rows.join(", ")),
         format!("  runs         {}", totals.rounds),
         format!("  kills        {}", totals.kills),
         format!("  restores     {}", totals.restores),
@@ -55,18 +60,20 @@ pub(super) fn closing(
         format!("  {}: {verdict}", totals.difference),
         String::new(),
         "Where to look next".to_owned(),
-        format!("  the output           {}", last.join("aircraft").display()),
+        format!("  the output           {}", last.join(first).display()),
         format!("  its checkpoints      millpond checkpoint list {}", storage(last)),
         format!("  what is in one       millpond checkpoint show {}", storage(last)),
         format!(
-            "  its state            millpond checkpoint export {} --operator aircraft --state \
-             totals --format csv",
-            storage(last)
+            "  its state            millpond checkpoint export {} --operator {first} --state {} \
+             --format csv",
+            storage(last),
+            args.job.state()
         ),
         format!(
-            "  the same once more   millpond demo --kills {} --seed {seed} --input {}",
+            "  the same once more   millpond demo --job {} --kills {} --seed {seed} --input {}",
+            args.job.name(),
             args.kills,
-            args.input.display()
+            args.job_input().display()
         ),
     ];
     lines.iter().try_for_each(|line| console::print(line))

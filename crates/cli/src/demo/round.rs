@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::child::{ChildEvent, JobProcess};
 use super::kill::{Moment, Random, Trigger, Watch};
+use crate::args::DemoJob;
 use crate::error::{CliError, Result};
 use crate::{background, console, table};
 
@@ -19,6 +20,7 @@ pub(super) enum Pace {
 /// What a round is to do.
 #[derive(Clone, Debug)]
 pub(super) struct RoundPlan {
+    pub(super) job: DemoJob,
     pub(super) input: PathBuf,
     pub(super) output: PathBuf,
     /// Records of the input.
@@ -119,7 +121,9 @@ impl Round {
             Pace::Fast => (plan.records.max(1), "50ms"),
         };
         let mut args: Vec<String> =
-            ["run", "flights", "--json", "--progress-interval", "10ms"].map(str::to_owned).to_vec();
+            ["run", plan.job.name(), "--json", "--progress-interval", "10ms"]
+                .map(str::to_owned)
+                .to_vec();
         args.push(format!("--input={}", plan.input.display()));
         args.push(format!("--output={}", plan.output.display()));
         args.push(format!("--parallelism={parallelism}"));

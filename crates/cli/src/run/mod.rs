@@ -32,6 +32,7 @@ pub(crate) use csv_row::CsvRow;
 use dead_letter::DeadLetterFile;
 use event::Event;
 use folders::{Folders, Wanted};
+pub(crate) use input::Generated;
 use input::{HeaderCheck, Input, LineSource, Throttle};
 use progress::Progress;
 use start::{Asked, Start};
