@@ -35,6 +35,7 @@ mod error;
 mod id;
 mod key_group;
 pub mod kinds;
+pub mod operator_state;
 mod place;
 mod registry;
 pub mod seam;
@@ -52,6 +53,10 @@ pub use error::{ErrorKind, Result, StateError};
 pub use id::{AttemptId, CheckpointId, StateId, SubtaskId, SubtaskIndex};
 pub use key_group::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, MaxParallelism, key_hash};
 pub use kinds::{Aggregate, AggregatingState, ListState, MapState, ReducingState, ValueState};
+pub use operator_state::{
+    BroadcastState, OperatorList, OperatorState, OperatorStateCodecs, OperatorStatePart,
+    OperatorStateSnapshot, Redistribution,
+};
 pub use place::{At, KeyContext, NamespaceContext};
 pub use registry::{STATES_MAX, StateRegistry};
 pub use snapshot_api::{
