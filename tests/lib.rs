@@ -46,6 +46,11 @@ impl Aggregate for Mean {
         accumulator.1 += 1;
     }
 
+    fn merge(&self, accumulator: &mut (u64, u64), other: (u64, u64)) {
+        accumulator.0 += other.0;
+        accumulator.1 += other.1;
+    }
+
     fn result(&self, accumulator: &(u64, u64)) -> u64 {
         accumulator.0.checked_div(accumulator.1).unwrap_or_default()
     }

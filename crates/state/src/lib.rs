@@ -40,6 +40,7 @@ mod place;
 mod registry;
 pub mod seam;
 mod snapshot_api;
+mod time;
 mod timers;
 
 pub use backend::{
@@ -63,4 +64,5 @@ pub use snapshot_api::{
     CancelFlag, EntrySink, EntrySource, SnapshotEntry, SnapshotRequest, SnapshotSummary,
     SnapshotTask,
 };
+pub use time::{StateTime, TimeDomain};
 pub use timers::{DueTimer, Timers};

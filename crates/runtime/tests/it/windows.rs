@@ -30,6 +30,10 @@ impl Aggregate for Sum {
         *sum += input;
     }
 
+    fn merge(&self, sum: &mut u64, other: u64) {
+        *sum += other;
+    }
+
     fn result(&self, sum: &u64) -> u64 {
         *sum
     }

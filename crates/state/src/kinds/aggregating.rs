@@ -2,8 +2,10 @@
 
 use core::marker::PhantomData;
 
+use super::merge::Merge;
 use super::{Marker, current, describe, replace, update_one};
 use crate::backend::KeyedBackend;
+use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
 use crate::edit::Edit;
@@ -12,7 +14,7 @@ use crate::entry::EntryKey;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::id::StateId;
-use crate::place::At;
+use crate::place::{At, KeyContext, NamespaceContext};
 
 /// How values are folded into an accumulator, and what comes out of it.
 pub trait Aggregate: Send + Sync + 'static {
@@ -28,6 +30,10 @@ pub trait Aggregate: Send + Sync + 'static {
 
     /// Folds a value into the accumulator.
     fn add(&self, accumulator: &mut Self::Accumulator, input: &Self::Input);
+
+    /// Adds to `accumulator` all that was added to `other`, which came later: for namespaces that
+    /// become one.
+    fn merge(&self, accumulator: &mut Self::Accumulator, other: Self::Accumulator);
 
     /// What the accumulator stands for.
     fn result(&self, accumulator: &Self::Accumulator) -> Self::Output;
@@ -126,6 +132,40 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         at: At<'_, K, N>,
     ) -> Result<()> {
         backend.delete(self.id, at.entry())
+    }
+
+    /// Makes one aggregate of those of the namespaces `target` and `sources`, combined in this order, and
+    /// keeps it in `target`. The sources vanish; one that has none adds nothing, one that is the
+    /// target is not counted twice.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::get`], [`KeyedBackend::put`] and [`KeyedBackend::delete`], and what the
+    /// codec reports; if reading or putting fails, nothing is changed.
+    pub fn merge_namespaces<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        key: &KeyContext<K>,
+        sources: &[NamespaceContext<N>],
+        target: &NamespaceContext<N>,
+    ) -> Result<()> {
+        let merge = Merge { key, sources, target };
+        let mut combined: Option<A::Accumulator> = None;
+        for entry in core::iter::once(merge.target()).chain(merge.sources()) {
+            let Some(bytes) = backend.get(self.id, entry)? else { continue };
+            let value = self.codec.decode_all(bytes)?;
+            combined = Some(match combined {
+                Some(mut before) => {
+                    self.aggregate.merge(&mut before, value);
+                    before
+                }
+                None => value,
+            });
+        }
+        let Some(combined) = combined else { return Ok(()) };
+        let mut bytes = Scratch::new();
+        self.codec.encode_into(&combined, &mut bytes)?;
+        backend.put(self.id, merge.target(), bytes.as_slice())?;
+        merge.delete_sources(backend, self.id)
     }
 
     #[inline]

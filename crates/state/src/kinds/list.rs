@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use super::merge::Merge;
 use super::{Marker, describe};
 use crate::backend::KeyedBackend;
 use crate::buffer::Scratch;
@@ -9,7 +10,7 @@ use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
 use crate::error::Result;
 use crate::id::StateId;
-use crate::place::At;
+use crate::place::{At, KeyContext, NamespaceContext};
 
 /// A list of `T` for each key `K` and namespace `N`. Elements keep the order they were added in; an
 /// empty list and no list are the same.
@@ -132,6 +133,31 @@ impl<K: HasCodec, T, N: HasCodec, C: Codec<T>> ListState<K, T, N, C> {
         at: At<'_, K, N>,
     ) -> Result<()> {
         backend.delete(self.id, at.entry())
+    }
+
+    /// Moves the lists of the namespaces `sources` to the end of the list of `target`, in the order
+    /// given. The sources vanish; one that has no list adds nothing, one that is the target stays.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::append`] and [`KeyedBackend::delete`]; if appending fails, nothing is
+    /// changed.
+    pub fn merge_namespaces<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        key: &KeyContext<K>,
+        sources: &[NamespaceContext<N>],
+        target: &NamespaceContext<N>,
+    ) -> Result<()> {
+        let merge = Merge { key, sources, target };
+        let mut moved = Vec::new();
+        for source in merge.sources() {
+            moved.extend_from_slice(backend.get(self.id, source)?.unwrap_or_default());
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        backend.append(self.id, merge.target(), &moved)?;
+        merge.delete_sources(backend, self.id)
     }
 
     fn encode<'t>(&self, elements: impl IntoIterator<Item = &'t T>) -> Result<Scratch>

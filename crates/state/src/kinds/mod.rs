@@ -11,6 +11,7 @@
 mod aggregating;
 mod list;
 mod map;
+mod merge;
 mod reducing;
 mod value;
 mod walk;

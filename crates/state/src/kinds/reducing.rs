@@ -3,14 +3,16 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use super::merge::Merge;
 use super::{Marker, current, describe, replace, update_one};
 use crate::backend::KeyedBackend;
+use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
 use crate::entry::EntryKey;
 use crate::error::Result;
 use crate::id::StateId;
-use crate::place::At;
+use crate::place::{At, KeyContext, NamespaceContext};
 
 /// Combines two values into one.
 type Reduce<T> = Box<dyn Fn(T, T) -> T + Send + Sync>;
@@ -99,6 +101,37 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         at: At<'_, K, N>,
     ) -> Result<()> {
         backend.delete(self.id, at.entry())
+    }
+
+    /// Makes one reduction of those of the namespaces `target` and `sources`, combined in this order, and
+    /// keeps it in `target`. The sources vanish; one that has none adds nothing, one that is the
+    /// target is not counted twice.
+    ///
+    /// # Errors
+    /// As [`KeyedBackend::get`], [`KeyedBackend::put`] and [`KeyedBackend::delete`], and what the
+    /// codec reports; if reading or putting fails, nothing is changed.
+    pub fn merge_namespaces<B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        key: &KeyContext<K>,
+        sources: &[NamespaceContext<N>],
+        target: &NamespaceContext<N>,
+    ) -> Result<()> {
+        let merge = Merge { key, sources, target };
+        let mut combined: Option<T> = None;
+        for entry in core::iter::once(merge.target()).chain(merge.sources()) {
+            let Some(bytes) = backend.get(self.id, entry)? else { continue };
+            let value = self.codec.decode_all(bytes)?;
+            combined = Some(match combined {
+                Some(before) => (self.reduce)(before, value),
+                None => value,
+            });
+        }
+        let Some(combined) = combined else { return Ok(()) };
+        let mut bytes = Scratch::new();
+        self.codec.encode_into(&combined, &mut bytes)?;
+        backend.put(self.id, merge.target(), bytes.as_slice())?;
+        merge.delete_sources(backend, self.id)
     }
 
     #[inline]

@@ -102,6 +102,13 @@ impl Aggregate for HourAggregate {
         }
     }
 
+    fn merge(&self, totals: &mut HourTotals, other: HourTotals) {
+        totals.flights = totals.flights.saturating_add(other.flights);
+        totals.cancelled = totals.cancelled.saturating_add(other.cancelled);
+        totals.dep_delay_minutes =
+            totals.dep_delay_minutes.saturating_add(other.dep_delay_minutes);
+    }
+
     fn result(&self, totals: &HourTotals) -> HourTotals {
         *totals
     }

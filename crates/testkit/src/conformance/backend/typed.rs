@@ -30,6 +30,11 @@ impl Aggregate for Mean {
         accumulator.1 += 1;
     }
 
+    fn merge(&self, accumulator: &mut (i64, u64), other: (i64, u64)) {
+        accumulator.0 += other.0;
+        accumulator.1 += other.1;
+    }
+
     fn result(&self, accumulator: &(i64, u64)) -> f64 {
         accumulator.0 as f64 / accumulator.1 as f64
     }
