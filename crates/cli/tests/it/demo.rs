@@ -41,7 +41,7 @@ fn many_kills_take_several_runs_each_compared() {
     let ended = run(&[&["demo", "--input", &input], &args[..]].concat()).ok();
     assert!(ended.stdout.contains("round 2: "), "{}", ended.stdout);
     assert!(ended.stdout.contains("kills        12"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("lost 0, duplicated 0, wrong 0: every flight"));
+    assert!(ended.stdout.contains("lost 0, duplicated 0, wrong 0: every record"));
 }
 
 #[test]
