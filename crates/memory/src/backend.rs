@@ -8,10 +8,11 @@ use millpond_state::{
 
 use crate::env::Env;
 use crate::epochs::Epochs;
-use crate::linear_table::{Editing, Written};
+use crate::linear_table::Written;
 use crate::map_visit::{Visit, visit_map};
 use crate::options::MemoryOptions;
 use crate::probe::{Probe, address_hash};
+use crate::short::short_key;
 use crate::snapshot_task::{MemorySnapshot, SharedTable};
 use crate::table::{Table, table, table_mut};
 
@@ -68,7 +69,7 @@ impl MemoryBackend {
         Ok(id)
     }
 
-    /// Sets the value of an entry whose lengths are checked.
+    /// Sets the value of an entry.
     #[inline(always)]
     pub(crate) fn put_entry(
         &mut self,
@@ -78,16 +79,32 @@ impl MemoryBackend {
     ) -> Result<()> {
         let table = table_mut(&mut self.tables, &self.registry, state, false)?;
         let group = table.group_mut(at.group(), &mut self.env)?;
-        group.put(at, address_hash(at), None, value, &mut self.env)
+        group.put(at, group.spot(address_hash(at)), value, &mut self.env)
     }
 
     /// The value of an entry; one in pieces reads as empty.
     #[inline(always)]
     fn get_in_one_piece(&self, state: StateId, at: &EntryKey<'_>) -> Result<Option<&[u8]>> {
+        match self.short_get(state, at) {
+            Some(value) => Ok(Some(value)),
+            None => self.get_slow(state, at),
+        }
+    }
+
+    /// The value of a plain short entry.
+    #[inline(always)]
+    fn short_get(&self, state: StateId, at: &EntryKey<'_>) -> Option<&[u8]> {
+        let key = short_key(at)?;
+        let group = self.tables.get(state.index())?.group_if(at.group())?;
+        let segment = group.segment_of(at.hash())?;
+        segment.short_at(key, segment.first_place(at.hash())?)
+    }
+
+    /// As [`Self::get_in_one_piece`], whatever the entry is.
+    #[inline(never)]
+    fn get_slow(&self, state: StateId, at: &EntryKey<'_>) -> Result<Option<&[u8]>> {
         let Some(table) = self.tables.get(state.index()) else { return Ok(None) };
-        let Some(group) = table.group_if(at.group()) else {
-            return table.check_group(at.group()).map(|()| None);
-        };
+        let Some(group) = table.group(at.group())? else { return Ok(None) };
         let hash = address_hash(at);
         Ok(group.segment_of(hash).and_then(|segment| segment.get(at, hash)))
     }
@@ -98,6 +115,22 @@ impl MemoryBackend {
     fn get_unusual(&mut self, state: StateId, at: &EntryKey<'_>) -> Result<Option<&[u8]>> {
         self.coalesce(state, at)?;
         self.get_in_one_piece(state, at)
+    }
+
+    /// Updates entries of a state whose values may be in pieces, or fails if this is no state of
+    /// plain values.
+    #[inline(never)]
+    fn update_unusual(
+        &mut self,
+        state: StateId,
+        entries: &[EntryKey<'_>],
+        change: &mut BatchVisitor<'_>,
+    ) -> Result<()> {
+        for at in entries {
+            self.coalesce(state, at)?;
+        }
+        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
+        crate::batch::update_many(table, entries, change, &mut self.edit, &mut self.env)
     }
 
     /// Brings the value of an entry into one piece if it isn't.
@@ -166,8 +199,6 @@ impl KeyedBackend for MemoryBackend {
 
     #[inline(always)]
     fn put(&mut self, state: StateId, at: EntryKey<'_>, value: &[u8]) -> Result<()> {
-        at.check_lengths()?;
-        check_value_len(value.len())?;
         self.put_entry(state, &at, value)
     }
 
@@ -225,15 +256,22 @@ impl KeyedBackend for MemoryBackend {
         entries: &[EntryKey<'_>],
         change: &mut BatchVisitor<'_>,
     ) -> Result<()> {
-        let scatters = table(&self.tables, &self.registry, state, false)?.may_scatter();
-        if scatters {
-            for at in entries {
-                self.coalesce(state, at)?;
-            }
-        }
-        let table = table_mut(&mut self.tables, &self.registry, state, false)?;
-        let mut editing = Editing { buffer: &mut self.edit, env: &mut self.env };
-        crate::batch::update_many(table, entries, change, &mut editing)
+        let Some(table) = self.tables.get_mut(state.index()).filter(|table| table.is_plain())
+        else {
+            return self.update_unusual(state, entries, change);
+        };
+        let [at] = entries else {
+            return crate::batch::update_many(
+                table,
+                entries,
+                change,
+                &mut self.edit,
+                &mut self.env,
+            );
+        };
+        let group = table.group_mut(at.group(), &mut self.env)?;
+        let spot = group.spot(address_hash(at));
+        group.update(at, spot, &mut self.edit, &mut self.env, |edit| change(0, edit))
     }
 
     fn map_get<'a>(

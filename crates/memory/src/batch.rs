@@ -10,14 +10,15 @@
 //! - What the first passes found is a hint. It is used only while no entry was moved since
 //!   ([`Env::moves`](crate::env::Env::moves)), and only after key and namespace were compared.
 
-use millpond_state::{BatchVisitor, EntryKey, Result, check_value_len};
+use millpond_state::{BatchVisitor, EditBuffer, EntryKey, Result};
 use prefetch_index::prefetch_index;
 
 use crate::env::Env;
 use crate::index::NOWHERE;
-use crate::linear_table::Editing;
+use crate::linear_table::Spot;
 use crate::probe::address_hash;
 use crate::segment::Segment;
+use crate::short::short_key;
 use crate::table::Table;
 
 /// Entries of a window.
@@ -28,35 +29,34 @@ const HEAD_BYTES: usize = 24;
 
 /// What the first passes learned about a window: by position in it.
 struct Hints<'t> {
-    /// Hash of key and namespace.
-    hashes: [u64; WINDOW],
+    spots: [Spot; WINDOW],
     segments: [Option<&'t Segment>; WINDOW],
-    /// Where in the segment's arena the entry may be.
-    places: [usize; WINDOW],
 }
 
 /// Looks a window of at most [`WINDOW`] entries up, as far as that needs no waiting. Entries of
 /// foreign key groups are no error here: the last pass meets them in order.
-#[inline]
+#[inline(always)]
 fn look_up<'t>(table: &'t Table, entries: &[EntryKey<'_>]) -> Hints<'t> {
-    let mut hints =
-        Hints { hashes: [0; WINDOW], segments: [None; WINDOW], places: [NOWHERE; WINDOW] };
-    for ((at, hash), segment) in entries.iter().zip(&mut hints.hashes).zip(&mut hints.segments) {
-        *hash = address_hash(at);
-        *segment = table.group_if(at.group()).and_then(|group| group.segment_of(*hash));
+    let nowhere = Spot { hash: 0, slot: 0, place: NOWHERE };
+    let mut hints = Hints { spots: [nowhere; WINDOW], segments: [None; WINDOW] };
+    for ((at, spot), segment) in entries.iter().zip(&mut hints.spots).zip(&mut hints.segments) {
+        spot.hash = address_hash(at);
+        if let Some(group) = table.group_if(at.group()) {
+            spot.slot = group.slot_index(spot.hash);
+            *segment = group.nth_segment(spot.slot);
+        }
         if let Some(segment) = segment {
-            segment.index.prefetch(*hash);
+            segment.index.prefetch(spot.hash);
         }
     }
-    let hashed = hints.hashes.iter().zip(&hints.segments).take(entries.len());
-    for ((hash, segment), place) in hashed.zip(&mut hints.places) {
+    for (spot, segment) in hints.spots.iter_mut().zip(&hints.segments).take(entries.len()) {
         if let Some(segment) = segment
-            && let Some(first) = segment.first_place(*hash)
+            && let Some(place) = segment.first_place(spot.hash)
         {
-            *place = first;
+            spot.place = place;
             // Both ends: the entry may lie across two cache lines.
-            prefetch_index(&segment.arena, first);
-            prefetch_index(&segment.arena, first + HEAD_BYTES - 1);
+            prefetch_index(&segment.arena, place);
+            prefetch_index(&segment.arena, place + HEAD_BYTES - 1);
         }
     }
     hints
@@ -70,10 +70,12 @@ pub(crate) fn get_many<'t>(
 ) -> Result<()> {
     for (entries, out) in entries.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
         let hints = look_up(table, entries);
-        let hinted = hints.hashes.iter().zip(&hints.segments).zip(&hints.places);
-        for ((((hash, segment), place), at), out) in hinted.zip(entries).zip(out) {
+        let hinted = hints.spots.iter().zip(&hints.segments);
+        for (((spot, segment), at), out) in hinted.zip(entries).zip(out) {
             *out = match segment {
-                Some(segment) => segment.get_at(at, *hash, *place),
+                Some(segment) => short_key(at)
+                    .and_then(|key| segment.short_at(key, spot.place))
+                    .or_else(|| segment.get(at, spot.hash)),
                 None => table.group(at.group()).map(|_| None)?,
             };
         }
@@ -89,13 +91,12 @@ pub(crate) fn put_many(
     env: &mut Env,
 ) -> Result<()> {
     for (entries, values) in entries.chunks(WINDOW).zip(values.chunks(WINDOW)) {
-        let Hints { hashes, places, .. } = look_up(table, entries);
+        let Hints { spots, .. } = look_up(table, entries);
         let moves = env.moves;
-        for (((hash, place), at), value) in hashes.iter().zip(&places).zip(entries).zip(values) {
-            at.check_lengths()?;
-            check_value_len(value.len())?;
-            let place = (env.moves == moves).then_some(*place);
-            table.group_mut(at.group(), env)?.put(at, *hash, place, value, env)?;
+        for ((spot, at), value) in spots.iter().zip(entries).zip(values) {
+            let group = table.group_mut(at.group(), env)?;
+            let spot = if env.moves == moves { *spot } else { group.spot(spot.hash) };
+            group.put(at, spot, value, env)?;
         }
     }
     Ok(())
@@ -106,22 +107,17 @@ pub(crate) fn update_many(
     table: &mut Table,
     entries: &[EntryKey<'_>],
     change: &mut BatchVisitor<'_>,
-    editing: &mut Editing<'_>,
+    buffer: &mut EditBuffer,
+    env: &mut Env,
 ) -> Result<()> {
-    if let [at] = entries {
-        at.check_lengths()?;
-        let group = table.group_mut(at.group(), editing.env)?;
-        return group.update(at, address_hash(at), None, editing, |edit| change(0, edit));
-    }
     let mut index = 0;
     for entries in entries.chunks(WINDOW) {
-        let Hints { hashes, places, .. } = look_up(table, entries);
-        let moves = editing.env.moves;
-        for ((hash, place), at) in hashes.iter().zip(&places).zip(entries) {
-            at.check_lengths()?;
-            let place = (editing.env.moves == moves).then_some(*place);
-            let group = table.group_mut(at.group(), editing.env)?;
-            group.update(at, *hash, place, editing, |edit| change(index, edit))?;
+        let Hints { spots, .. } = look_up(table, entries);
+        let moves = env.moves;
+        for (spot, at) in spots.iter().zip(entries) {
+            let group = table.group_mut(at.group(), env)?;
+            let spot = if env.moves == moves { *spot } else { group.spot(spot.hash) };
+            group.update(at, spot, buffer, env, |edit| change(index, edit))?;
             index += 1;
         }
     }

@@ -100,7 +100,7 @@ impl Index {
     }
 
     /// The slots of a line that may hold an entry with this hash.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn candidates(
         number: usize,
         line: &Line,
@@ -140,9 +140,9 @@ impl Index {
 
     /// The slots that hold an entry, ascending by line.
     pub(crate) fn live(&self) -> impl Iterator<Item = usize> {
-        (0..).zip(&self.lines).flat_map(|(number, line)| {
-            line.live().map(move |slot| number * SLOTS + slot)
-        })
+        (0..)
+            .zip(&self.lines)
+            .flat_map(|(number, line)| line.live().map(move |slot| number * SLOTS + slot))
     }
 
     /// Takes the first free slot for an entry with this hash. There must be one.
@@ -180,7 +180,8 @@ impl Index {
         if used < count * LINE_FILL {
             return None;
         }
-        let lines = if self.used > self.live + self.live / 8 { count } else { count + count / 8 + 1 };
+        let lines =
+            if self.used > self.live + self.live / 8 { count } else { count + count / 8 + 1 };
         Some(Self::with_lines(lines, self.stride))
     }
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use millpond_state::{Decision, Edit, EditBuffer, EntryKey, Result, check_value_len};
 
 use crate::env::Env;
+use crate::index::NOWHERE;
 use crate::probe::Probe;
 use crate::segment::{Found, Payload, Segment};
-use crate::short::short_key;
+use crate::short::{ShortMut, short_key};
 use crate::slot::Slot;
 
 /// Entries of a segment, on average, above which the table is split further.
@@ -59,9 +60,15 @@ impl LinearTable {
     }
 
     /// The segment that a hash belongs to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn segment_of(&self, hash: u64) -> Option<&Segment> {
-        self.slots.get(self.slot_index(hash)).map(Slot::segment)
+        self.nth_segment(self.slot_index(hash))
+    }
+
+    /// A segment by number.
+    #[inline(always)]
+    pub(crate) fn nth_segment(&self, slot: usize) -> Option<&Segment> {
+        self.slots.get(slot).map(Slot::segment)
     }
 
     /// Finds an entry.
@@ -69,45 +76,57 @@ impl LinearTable {
         self.segment(probe)?.find(probe)
     }
 
-    /// Lets `change` decide about an entry, which may start at `place`.
+    /// The plain short entry at `at`, for writing, if there is one in a segment that the table alone
+    /// owns.
+    #[inline(always)]
+    fn short_mut(&mut self, at: &EntryKey<'_>, spot: Spot) -> Option<ShortMut<'_>> {
+        let key = short_key(at)?;
+        let segment = self.slots.get_mut(spot.slot)?.own_mut()?;
+        let place =
+            if spot.place == NOWHERE { segment.first_place(spot.hash) } else { Some(spot.place) };
+        segment.short_mut(key, spot.hash, place)
+    }
+
+    /// Where to look for an entry.
+    #[inline(always)]
+    pub(crate) fn spot(&self, hash: u64) -> Spot {
+        Spot { hash, slot: self.slot_index(hash), place: NOWHERE }
+    }
+
+    /// Lets `change` decide about an entry.
     #[inline(always)]
     pub(crate) fn update(
         &mut self,
         at: &EntryKey<'_>,
-        hash: u64,
-        place: Option<usize>,
-        editing: &mut Editing<'_>,
+        spot: Spot,
+        buffer: &mut EditBuffer,
+        env: &mut Env,
         change: impl FnOnce(&mut Edit<'_>) -> Result<()>,
     ) -> Result<()> {
-        let index = self.slot_index(hash);
-        if let Some(slot) = self.slots.get_mut(index)
-            && let Some(key) = short_key(at)
-        {
-            let segment = slot.segment();
-            let entry = match place {
-                Some(place) => {
-                    segment.short_at(key, place).or_else(|| segment.short_find(key, hash))
-                }
-                None => segment.short_find(key, hash),
-            };
-            if let Some(entry) = entry
-                && let Some(current) = segment.short_value(entry)
-            {
-                change(&mut editing.buffer.begin(Some(current)))?;
-                if editing.buffer.decision() == Decision::Replace {
-                    let segment = slot.segment_mut(editing.env)?;
-                    let epoch = editing.env.epoch;
-                    if segment.short_overwrite(entry, editing.buffer.bytes(), epoch) {
-                        return Ok(());
-                    }
-                }
-                return self.apply(at, hash, true, editing);
-            }
+        let Some(entry) = self.short_mut(at, spot) else {
+            return self.update_slow(at, spot.hash, buffer, env, change);
+        };
+        change(&mut buffer.begin(Some(entry.value)))?;
+        if buffer.decision() == Decision::Replace && entry.overwrite(buffer.bytes(), env.epoch) {
+            return Ok(());
         }
-        let current = self.segment_of(hash).and_then(|segment| segment.get_slow(at, hash));
+        self.apply(at, spot.hash, true, buffer, env)
+    }
+
+    #[inline(never)]
+    fn update_slow(
+        &mut self,
+        at: &EntryKey<'_>,
+        hash: u64,
+        buffer: &mut EditBuffer,
+        env: &mut Env,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<()>,
+    ) -> Result<()> {
+        at.check_lengths()?;
+        let current = self.segment_of(hash).and_then(|segment| segment.get(at, hash));
         let present = current.is_some();
-        change(&mut editing.buffer.begin(current))?;
-        self.apply(at, hash, present, editing)
+        change(&mut buffer.begin(current))?;
+        self.apply(at, hash, present, buffer, env)
     }
 
     /// Applies what an edit decided about an entry that is `present` or not.
@@ -117,53 +136,39 @@ impl LinearTable {
         at: &EntryKey<'_>,
         hash: u64,
         present: bool,
-        editing: &mut Editing<'_>,
+        buffer: &EditBuffer,
+        env: &mut Env,
     ) -> Result<()> {
-        match editing.buffer.decision() {
+        match buffer.decision() {
             Decision::Keep => Ok(()),
-            Decision::Remove => self.remove(&Probe::with_hash(at, hash), editing.env),
+            Decision::Remove => self.remove(&Probe::with_hash(at, hash), env),
+            Decision::Replace if present => self.put_slow(at, hash, buffer.bytes(), env),
             Decision::Replace => {
-                let value = editing.buffer.bytes();
+                let value = buffer.bytes();
                 check_value_len(value.len())?;
-                if present {
-                    return self.put_slow(at, hash, value, editing.env);
-                }
                 let probe = Probe::with_hash(at, hash);
-                self.write(&probe, editing.env, |segment, env| {
+                self.write(&probe, env, |segment, env| {
                     segment.insert(&probe, Payload::of(value), env).map(|()| Written::Added)
                 })
             }
         }
     }
 
-    /// Sets the value of an entry, which may start at `place`.
+    /// Sets the value of an entry.
     #[inline(always)]
     pub(crate) fn put(
         &mut self,
         at: &EntryKey<'_>,
-        hash: u64,
-        place: Option<usize>,
+        spot: Spot,
         value: &[u8],
         env: &mut Env,
     ) -> Result<()> {
-        let index = self.slot_index(hash);
-        if let Some(slot) = self.slots.get_mut(index)
-            && let Some(key) = short_key(at)
+        if let Some(entry) = self.short_mut(at, spot)
+            && entry.overwrite(value, env.epoch)
         {
-            let segment = slot.segment_mut(env)?;
-            let entry = match place {
-                Some(place) => {
-                    segment.short_at(key, place).or_else(|| segment.short_find(key, hash))
-                }
-                None => segment.short_find(key, hash),
-            };
-            if let Some(entry) = entry
-                && segment.short_overwrite(entry, value, env.epoch)
-            {
-                return Ok(());
-            }
+            return Ok(());
         }
-        self.put_slow(at, hash, value, env)
+        self.put_slow(at, spot.hash, value, env)
     }
 
     #[inline(never)]
@@ -174,6 +179,8 @@ impl LinearTable {
         value: &[u8],
         env: &mut Env,
     ) -> Result<()> {
+        at.check_lengths()?;
+        check_value_len(value.len())?;
         let probe = Probe::with_hash(at, hash);
         self.write(&probe, env, |segment, env| match segment.find(&probe) {
             Some(found) => segment.overwrite(&found, &probe, value, env).map(|()| Written::Changed),
@@ -270,12 +277,15 @@ impl LinearTable {
     }
 }
 
-/// What edits need beside the table.
-pub(crate) struct Editing<'a> {
-    /// Scratch space.
-    pub(crate) buffer: &'a mut EditBuffer,
-    /// The backend's environment.
-    pub(crate) env: &'a mut Env,
+/// Where to look for an entry. Good until entries are moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    /// Hash of key and namespace.
+    pub(crate) hash: u64,
+    /// The number of the segment.
+    pub(crate) slot: usize,
+    /// Where in the segment's arena the entry may start; [`NOWHERE`] if that is not known.
+    pub(crate) place: usize,
 }
 
 /// What a change of a segment did to the number of entries.

@@ -46,7 +46,7 @@ pub(crate) struct Segment {
     pub(crate) arena: Vec<u8>,
     pub(crate) side: Option<Box<SideSlab>>,
     dead_bytes: u32,
-    newest_epoch: u32,
+    pub(crate) newest_epoch: u32,
 }
 
 /// Where an entry was found. Good until the segment changes.
@@ -146,32 +146,13 @@ impl Segment {
     }
 
     /// The value of an entry.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn get(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
         if let Some(key) = short_key(at)
-            && let Some(entry) = self.short_find(key, hash)
-            && let Some(value) = self.short_value(entry)
+            && let Some(place) = self.short_find(key, hash)
         {
-            return Some(value);
+            return self.short_at(key, place);
         }
-        self.get_slow(at, hash)
-    }
-
-    /// The value of an entry, which may start at `place`.
-    #[inline(always)]
-    pub(crate) fn get_at(&self, at: &EntryKey<'_>, hash: u64, place: usize) -> Option<&[u8]> {
-        if let Some(key) = short_key(at)
-            && let Some(entry) = self.short_at(key, place).or_else(|| self.short_find(key, hash))
-            && let Some(value) = self.short_value(entry)
-        {
-            return Some(value);
-        }
-        self.get_slow(at, hash)
-    }
-
-    /// The value of an entry, whatever its kind.
-    #[inline(never)]
-    pub(crate) fn get_slow(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
         let found = self.find(&Probe::with_hash(at, hash))?;
         Some(self.value_bytes(&found.layout))
     }
@@ -270,12 +251,6 @@ impl Segment {
     /// Marks an entry as changed.
     pub(crate) fn touch(&mut self, layout: &Layout, epoch: u32) {
         layout.touch(&mut self.arena, epoch);
-        self.newest_epoch = epoch;
-    }
-
-    /// Notes that an entry was changed in `epoch`.
-    #[inline]
-    pub(crate) const fn stamp(&mut self, epoch: u32) {
         self.newest_epoch = epoch;
     }
 
@@ -402,9 +377,8 @@ impl Segment {
         env.moves += 1;
         let mut offsets = core::mem::take(&mut env.offsets);
         offsets.clear();
-        offsets.extend(
-            self.entries().map(|entry| (entry.at as u32, entry_hash(&self.arena, &entry))),
-        );
+        offsets
+            .extend(self.entries().map(|entry| (entry.at as u32, entry_hash(&self.arena, &entry))));
         self.index = index;
         let stride = self.index.stride();
         if stride == 0 {

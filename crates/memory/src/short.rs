@@ -12,29 +12,16 @@ use crate::index::Index;
 use crate::probe::SHORT;
 use crate::segment::Segment;
 
-/// A plain short entry: where it starts, and its header.
-#[derive(Clone, Copy)]
-pub(crate) struct ShortEntry {
-    at: usize,
-    header: u64,
-}
-
-impl ShortEntry {
-    #[inline(always)]
-    const fn value_bytes(self) -> usize {
-        (self.header >> 48) as usize
-    }
-}
-
 /// Bytes before the value.
 const VALUE_AT: usize = 16;
 
-/// Whether the entry of this header has an 8-byte key, no namespace, and a value that fills its
-/// area.
+/// The length of the value if the entry of this header has an 8-byte key, no namespace, and a value
+/// that fills its area.
 #[inline(always)]
-const fn is_plain_short(header: u64) -> bool {
-    const CHECKED: u64 = (0xffff << 32) | ((NOT_PLAIN as u64) << 48);
-    header & CHECKED == (SHORT as u64) << 32
+const fn plain_short(header: u64) -> Option<usize> {
+    const CHECKED: u32 = 0xffff | ((NOT_PLAIN as u32) << 16);
+    let lengths = (header >> 32) as u32;
+    if lengths & CHECKED == SHORT as u32 { Some((lengths >> 16) as usize) } else { None }
 }
 
 /// The key as a word, if there is no namespace and it has eight bytes.
@@ -47,13 +34,6 @@ pub(crate) fn short_key(at: &EntryKey<'_>) -> Option<u64> {
 }
 
 impl Segment {
-    /// The plain short entry with key word `key`, if there is one.
-    #[inline(always)]
-    pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<ShortEntry> {
-        let first = self.first_place(hash).and_then(|place| self.short_at(key, place));
-        first.or_else(|| self.short_overflow(key, hash))
-    }
-
     /// Where the first candidate for `hash` starts, if there is one in its line.
     #[inline(always)]
     pub(crate) fn first_place(&self, hash: u64) -> Option<usize> {
@@ -62,13 +42,46 @@ impl Segment {
         Some(self.index.place(slot))
     }
 
-    /// Goes on in the lines after a full one.
+    /// The value of the plain short entry with key word `key` if that starts at `place`. The bytes
+    /// there must be those of an entry.
+    #[inline(always)]
+    pub(crate) fn short_at(&self, key: u64, place: usize) -> Option<&[u8]> {
+        let bytes = self.arena.get(place..)?;
+        let [header, found] = two_words(bytes.first_chunk()?);
+        if found != key {
+            return None;
+        }
+        bytes.get(VALUE_AT..)?.get(..plain_short(header)?)
+    }
+
+    /// The plain short entry with key word `key`, if there is one, for writing. It probably starts
+    /// at `place`, if it does somewhere.
+    #[inline(always)]
+    pub(crate) fn short_mut(
+        &mut self,
+        key: u64,
+        hash: u64,
+        place: Option<usize>,
+    ) -> Option<ShortMut<'_>> {
+        let place = match place {
+            Some(place) if self.short_at(key, place).is_some() => place,
+            _ => self.short_find(key, hash)?,
+        };
+        let (head, rest) = self.arena.get_mut(place..)?.split_first_chunk_mut()?;
+        let [header, _] = two_words(head);
+        let value = rest.get_mut(..plain_short(header)?)?;
+        Some(ShortMut { head, value, newest_epoch: &mut self.newest_epoch })
+    }
+
+    /// Where the plain short entry with key word `key` starts, if there is one: past other entries
+    /// with its tag, and in the lines after a full one.
     #[inline(never)]
-    fn short_overflow(&self, key: u64, hash: u64) -> Option<ShortEntry> {
+    pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<usize> {
         for (number, line) in self.index.lines_from(hash) {
             for slot in Index::candidates(number, line, hash) {
-                if let Some(entry) = self.short_at(key, self.index.place(slot)) {
-                    return Some(entry);
+                let place = self.index.place(slot);
+                if self.short_at(key, place).is_some() {
+                    return Some(place);
                 }
             }
             if line.has_empty() {
@@ -77,40 +90,34 @@ impl Segment {
         }
         None
     }
+}
 
-    /// The plain short entry with key word `key` if it is at `at`. The bytes there must be those of
-    /// an entry.
-    #[inline(always)]
-    pub(crate) fn short_at(&self, key: u64, at: usize) -> Option<ShortEntry> {
-        let [header, found] = two_words(self.arena.get(at..at + VALUE_AT)?.first_chunk()?);
-        (is_plain_short(header) && found == key).then_some(ShortEntry { at, header })
-    }
-
+/// A plain short entry that may be changed.
+pub(crate) struct ShortMut<'s> {
+    head: &'s mut [u8; VALUE_AT],
     /// The value.
-    #[inline(always)]
-    pub(crate) fn short_value(&self, entry: ShortEntry) -> Option<&[u8]> {
-        let start = entry.at + VALUE_AT;
-        self.arena.get(start..start + entry.value_bytes())
-    }
+    pub(crate) value: &'s mut [u8],
+    newest_epoch: &'s mut u32,
+}
 
+impl ShortMut<'_> {
     /// Overwrites the value if the old one has the same length.
     #[inline(always)]
-    pub(crate) fn short_overwrite(&mut self, entry: ShortEntry, value: &[u8], epoch: u32) -> bool {
-        if entry.value_bytes() != value.len() {
+    pub(crate) fn overwrite(self, value: &[u8], epoch: u32) -> bool {
+        // The common length without a call.
+        if let (Ok(place), Ok(value)) =
+            (<&mut [u8; 8]>::try_from(&mut *self.value), <&[u8; 8]>::try_from(value))
+        {
+            *place = *value;
+        } else if self.value.len() == value.len() {
+            self.value.copy_from_slice(value);
+        } else {
             return false;
         }
-        let end = entry.at + VALUE_AT + value.len();
-        let Some(bytes) = self.arena.get_mut(entry.at..end) else { return false };
-        let Some((head, place)) = bytes.split_first_chunk_mut::<VALUE_AT>() else { return false };
-        // The common length without a call.
-        match (<&mut [u8; 8]>::try_from(&mut *place), <&[u8; 8]>::try_from(value)) {
-            (Ok(place), Ok(value)) => *place = *value,
-            _ => place.copy_from_slice(value),
-        }
-        if let Some(place) = head.first_chunk_mut() {
+        if let Some(place) = self.head.first_chunk_mut() {
             *place = epoch.to_le_bytes();
         }
-        self.stamp(epoch);
+        *self.newest_epoch = epoch;
         true
     }
 }

@@ -38,6 +38,12 @@ impl Slot {
         }
     }
 
+    /// The segment, if the table alone owns it.
+    #[inline(always)]
+    pub(crate) const fn own_mut(&mut self) -> Option<&mut Segment> {
+        if self.shared.is_none() { Some(&mut self.own) } else { None }
+    }
+
     /// The segment, for writing.
     #[inline]
     pub(crate) fn segment_mut(&mut self, env: &mut Env) -> Result<&mut Segment> {

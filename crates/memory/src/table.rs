@@ -82,7 +82,7 @@ impl Table {
     #[inline]
     pub(crate) fn group_mut(&mut self, group: KeyGroup, env: &mut Env) -> Result<&mut LinearTable> {
         let index = group.index().wrapping_sub(self.first);
-        if self.groups.is_empty() {
+        if index >= self.groups.len() {
             self.check_index(index, group)?;
             self.allocate(env)?;
         }
@@ -97,12 +97,6 @@ impl Table {
         self.groups.resize_with(self.count, LinearTable::default);
         env.account(0, bytes);
         Ok(())
-    }
-
-    /// Fails if the group is outside the range.
-    #[inline(never)]
-    pub(crate) fn check_group(&self, group: KeyGroup) -> Result<()> {
-        self.check_index(group.index().wrapping_sub(self.first), group)
     }
 
     #[cold]
