@@ -20,7 +20,7 @@ use std::thread;
 
 use millpond::checkpoint::driver::{
     CheckpointStorage, JobDescription, KeyedStateSource, SubtaskSnapshot, VertexDescription,
-    WriteKeyedState, describe, facts_of,
+    WriteKeyedState, describe, facts_of, operator_state_parts,
 };
 use millpond::checkpoint::plan::{
     CheckpointFact, JobVertex, RestoreOptions, RestorePlan, Selection, plan_restore,
@@ -31,6 +31,7 @@ use millpond::checkpoint::{
     TriggerRequest, VertexSpec,
 };
 use millpond::snapshot::CheckpointMetadata;
+use millpond::state::OperatorState;
 use millpond::state::seam::{Clock, SystemClock};
 use millpond::{
     AttemptId, CancelFlag, CheckpointId, KeyContext, KeyedBackend, LocalStore, MaxParallelism,
@@ -69,7 +70,7 @@ enum Order {
 #[derive(Default)]
 struct Restored {
     keyed: Vec<KeyedStateSource>,
-    offset: u64,
+    operator: OperatorState,
 }
 
 /// The parts that all threads share.
@@ -125,7 +126,7 @@ impl Engine {
             let start = self.restored_subtask(restored.as_ref(), "source", index)?;
             let (engine, reports, workers) = (self.clone(), reports.clone(), to_workers.clone());
             threads.push(thread::Builder::new().spawn(move || {
-                let result = engine.read(index, start.offset, &receiver, &workers, &reports);
+                let result = engine.read(index, start.operator, &receiver, &workers, &reports);
                 tell_failure(&reports, result);
             })?);
         }
@@ -141,16 +142,18 @@ impl Engine {
         Ok(ended.then_some(counts))
     }
 
-    /// A source: numbers from `offset` on, to the worker that owns the number's key group.
+    /// A source: numbers from its offset on, to the worker that owns the number's key group.
     fn read(
         &self,
         index: u32,
-        mut offset: u64,
+        mut state: OperatorState,
         orders: &Receiver<Order>,
         workers: &[SyncSender<(u32, Message)>],
         reports: &Sender<Report>,
     ) -> Fallible<()> {
         let subtask = SubtaskId::new("source", index);
+        let offsets = state.split_list::<u64>("offset")?;
+        let mut offset = offsets.get(&state)?.pop().unwrap_or(0);
         let mut end_said = false;
         loop {
             let at_end = offset == NUMBERS_PER_SOURCE;
@@ -168,8 +171,8 @@ impl Engine {
                     for worker in workers {
                         worker.send((index, Message::Barrier(checkpoint)))?;
                     }
-                    let item = offset.to_le_bytes().to_vec();
-                    let operator_state = BTreeMap::from([("offset".to_owned(), vec![item])]);
+                    offsets.replace(&mut state, [&offset])?;
+                    let operator_state = state.snapshot().run(&CancelFlag::new())?;
                     let snapshot = SubtaskSnapshot { operator_state, at_end, ..Default::default() };
                     let subtask = subtask.clone();
                     reports.send(Report::Acknowledged(checkpoint, subtask, Box::new(snapshot)))?;
@@ -422,15 +425,7 @@ impl Engine {
                 key_groups: part.range,
             });
         }
-        for selection in subtask.operator.iter().flat_map(|list| &list.items) {
-            let old = stored.subtasks.get(selection.from.get() as usize);
-            let list = old.and_then(|old| old.operator_state.first());
-            for position in selection.positions() {
-                let item = list.and_then(|list| list.items.get(position as usize));
-                let bytes = item.ok_or("the plan names a missing item")?.as_slice();
-                start.offset = u64::from_le_bytes(bytes.try_into()?);
-            }
-        }
+        start.operator = OperatorState::restore(operator_state_parts(stored, subtask)?)?;
         Ok(start)
     }
 }

@@ -16,6 +16,8 @@ use std::path::Path;
 
 #[path = "../tests/it/golden_input.rs"]
 mod golden_input;
+#[path = "../tests/it/golden_kinds.rs"]
+mod golden_kinds;
 #[path = "../tests/it/seal.rs"]
 mod seal;
 #[path = "../tests/it/support.rs"]

@@ -2,19 +2,16 @@
 
 use millpond_snapshot::CheckpointMetadata;
 use millpond_snapshot::metadata::{
-    CheckpointKind as StoredKind, CheckpointMode as StoredMode, OperatorState, Redistribution,
-    SubtaskMetadata, SubtaskStats, VertexMetadata,
+    CheckpointKind as StoredKind, CheckpointMode as StoredMode, SubtaskMetadata, SubtaskStats,
+    VertexMetadata,
 };
-use millpond_state::{MaxParallelism, StateError};
+use millpond_state::{MaxParallelism, OperatorStatePart, StateError};
 
 use super::keyed_state::SubtaskSnapshot;
 use crate::coordinator::{CheckpointKind, CheckpointMode, SubtaskMetrics};
 use crate::error::{CheckpointError, ErrorKind, Result};
 use crate::pending::{CheckpointToStore, SubtaskPart};
-use crate::plan::{
-    CheckpointFacts, OperatorStateFacts, Redistribution as PlannedRedistribution, SubtaskFacts,
-    VertexFacts,
-};
+use crate::plan::{CheckpointFacts, OperatorStateFacts, SubtaskFacts, VertexFacts};
 
 /// What metadata says of a job beside its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +43,8 @@ pub struct VertexDescription {
 /// now.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`] if subtasks disagree about the schema of a state.
+/// [`ErrorKind::InvalidArgument`] if subtasks disagree about the schema of a keyed state, or about
+/// the redistribution or codecs of an operator state.
 pub fn describe(
     job: &JobDescription,
     checkpoint: &CheckpointToStore<SubtaskSnapshot>,
@@ -106,6 +104,10 @@ fn describe_vertex(
         }
         described.subtasks.push(metadata);
     }
+    super::operator_state::check_same(&described).map_err(|what| {
+        let message = format!("subtasks of vertex {:?} disagree: {what}", vertex.name);
+        CheckpointError::new(ErrorKind::InvalidArgument, message)
+    })?;
     described.finished =
         !described.subtasks.is_empty() && described.subtasks.iter().all(|it| it.finished);
     Ok(described)
@@ -117,15 +119,7 @@ fn describe_subtask(
     metadata: &mut SubtaskMetadata,
 ) {
     metadata.finished = snapshot.at_end;
-    metadata.operator_state = snapshot
-        .operator_state
-        .iter()
-        .map(|(name, items)| OperatorState {
-            name: name.clone(),
-            redistribution: Redistribution::Split,
-            items: items.clone(),
-        })
-        .collect();
+    metadata.operator_state.clone_from(&snapshot.operator_state);
     metadata.stats = SubtaskStats {
         sync_us: snapshot.sync_us,
         async_ms: metrics.async_ms,
@@ -172,10 +166,10 @@ fn vertex_facts(vertex: &VertexMetadata) -> VertexFacts {
     }
 }
 
-fn operator_facts(state: &OperatorState) -> OperatorStateFacts {
+fn operator_facts(state: &OperatorStatePart) -> OperatorStateFacts {
     OperatorStateFacts {
         name: state.name.clone(),
-        redistribution: PlannedRedistribution::Split,
+        redistribution: state.redistribution,
         items: u32::try_from(state.items.len()).unwrap_or(u32::MAX),
     }
 }

@@ -1,13 +1,12 @@
 //! Keyed state on its way out of and into backends.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_snapshot::metadata::{FileHandle, FullHandle, KeyedStateHandle};
 use millpond_snapshot::{Compression, FullOptions, FullWriter};
 use millpond_state::{
-    AttemptId, CancelFlag, CheckpointId, KeyGroupRange, KeyedBackend, SnapshotTask,
-    StateDescriptor, SubtaskId,
+    AttemptId, CancelFlag, CheckpointId, KeyGroupRange, KeyedBackend, OperatorStatePart,
+    SnapshotTask, StateDescriptor, SubtaskId,
 };
 
 use super::adapter::ObjectSink;
@@ -20,8 +19,8 @@ use crate::error::Result;
 pub struct SubtaskSnapshot {
     /// Its keyed state, if it has any.
     pub keyed: Option<KeyedPart>,
-    /// Its operator state: items of each list, which a restore splits over the subtasks.
-    pub operator_state: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Its operator state, each name once; it goes into the checkpoint's metadata.
+    pub operator_state: Vec<OperatorStatePart>,
     /// Whether it had processed all its input before the barrier.
     pub at_end: bool,
     /// How long processing stood still, in microseconds.

@@ -19,11 +19,13 @@ mod describe;
 mod folder;
 mod keyed_state;
 mod name;
+mod operator_state;
 
 pub use adapter::{ObjectSink, ObjectSource};
 pub use describe::{JobDescription, VertexDescription, describe, facts_of};
 pub use folder::CheckpointFolder;
 pub use keyed_state::{KeyedPart, KeyedStateSource, SubtaskSnapshot, WriteKeyedState};
+pub use operator_state::operator_state_parts;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use millpond_state::Redistribution;
 use millpond_state::{CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, SubtaskIndex};
 
 use crate::coordinator::CheckpointKind;
@@ -73,18 +74,6 @@ pub struct OperatorStateFacts {
     pub redistribution: Redistribution,
     /// Number of list items.
     pub items: u32,
-}
-
-/// How operator state is spread over new subtasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Redistribution {
-    /// Each item goes to one subtask.
-    Split,
-    /// Each subtask gets all items of all.
-    Union,
-    /// All subtasks had the same items; each gets them once.
-    Broadcast,
 }
 
 impl SubtaskFacts {
@@ -183,22 +172,21 @@ fn check_keyed(vertex: &VertexFacts) -> Result<(), String> {
     Ok(())
 }
 
-/// A state is spread in one way, and broadcast state is the same everywhere.
+/// A state is spread in one way. Copies of broadcast state are not compared: those of an
+/// at-least-once checkpoint may differ by records between the barriers.
 fn check_operator(vertex: &VertexFacts) -> Result<(), String> {
-    let mut ways: BTreeMap<&str, (Redistribution, u32)> = BTreeMap::new();
+    let mut ways: BTreeMap<&str, Redistribution> = BTreeMap::new();
     for (index, subtask) in vertex.indexed() {
         let mut own = std::collections::BTreeSet::new();
         for state in &subtask.operator {
             if !own.insert(&state.name) {
                 return Err(format!("subtask {index} has operator state {:?} twice", state.name));
             }
-            let known = ways.entry(&state.name).or_insert((state.redistribution, state.items));
-            let same_items = known.1 == state.items;
-            let broadcast = state.redistribution == Redistribution::Broadcast;
-            if known.0 != state.redistribution || (broadcast && !same_items) {
+            let known = *ways.entry(&state.name).or_insert(state.redistribution);
+            if known != state.redistribution {
                 return Err(format!(
-                    "operator state {:?} of subtask {index} does not fit that of the others",
-                    state.name
+                    "operator state {:?} is {} state on subtask {index} and {known} state on others",
+                    state.name, state.redistribution
                 ));
             }
         }

@@ -15,6 +15,7 @@ mod failure;
 mod files;
 mod limits;
 mod notify;
+mod operator_state;
 mod random;
 mod rescale;
 mod restore;

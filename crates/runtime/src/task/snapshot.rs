@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use millpond_checkpoint::driver::{SubtaskSnapshot, WriteKeyedState};
 use millpond_checkpoint::{DeclineReason, SubtaskMetrics};
-use millpond_state::{CancelFlag, CheckpointId, KeyGroupRange, SnapshotTask};
+use millpond_state::{
+    CancelFlag, CheckpointId, KeyGroupRange, OperatorStatePart, Redistribution, SnapshotTask,
+};
 
 use super::control::JobEvent;
 use super::env::SubtaskEnv;
@@ -120,7 +122,11 @@ impl SubtaskEnv {
         };
         let payload = SubtaskSnapshot {
             keyed,
-            operator_state: frozen.lists,
+            operator_state: frozen
+                .lists
+                .into_iter()
+                .map(|(name, items)| OperatorStatePart::opaque(name, Redistribution::Split, items))
+                .collect(),
             at_end: frozen.at_end,
             sync_us: u64::try_from(frozen.sync.as_micros()).unwrap_or(u64::MAX),
         };

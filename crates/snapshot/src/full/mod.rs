@@ -32,7 +32,7 @@ pub(crate) use parts::{
     read_schema_at, wrong_length,
 };
 pub use reader::{FullEntries, FullReader};
-pub(crate) use schema::{decode_descriptor, encode_descriptor};
+pub(crate) use schema::{decode_codec, decode_descriptor, encode_codec, encode_descriptor};
 pub use writer::FullWriter;
 
 /// How blocks are compressed.

@@ -71,7 +71,7 @@ pub(crate) fn encode_descriptor(state: &StateDescriptor, out: &mut Vec<u8>) -> R
     encode_codec(&codecs.value, out)
 }
 
-fn encode_codec(codec: &CodecIdentity, out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn encode_codec(codec: &CodecIdentity, out: &mut Vec<u8>) -> Result<()> {
     if codec.name().len() > CODEC_NAME_BYTES_MAX {
         return Err(SnapshotError::invalid(format!(
             "a codec name of {} bytes is longer than the limit {CODEC_NAME_BYTES_MAX}",
@@ -102,7 +102,7 @@ pub(crate) fn decode_descriptor(reader: &mut ByteReader<'_>) -> Result<StateDesc
         .map_err(|error| SnapshotError::corrupt(error.message()))
 }
 
-fn decode_codec(reader: &mut ByteReader<'_>) -> Result<CodecIdentity> {
+pub(crate) fn decode_codec(reader: &mut ByteReader<'_>) -> Result<CodecIdentity> {
     let name = reader.text(CODEC_NAME_BYTES_MAX, "length of a codec name")?;
     let version = reader.varint_to(u64::from(u32::MAX), "codec version")?;
     Ok(CodecIdentity::new(name, version as u32))

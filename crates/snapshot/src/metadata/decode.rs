@@ -1,18 +1,18 @@
 //! Bytes to metadata. Memory grows with what is decoded, never with what is claimed.
 
 use millpond_state::{
-    AttemptId, CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, STATE_NAME_BYTES_MAX,
-    StateDescriptor, SubtaskIndex,
+    AttemptId, CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, OperatorStateCodecs,
+    OperatorStatePart, Redistribution, STATE_NAME_BYTES_MAX, StateDescriptor, SubtaskIndex,
 };
 
 use crate::bytes::ByteReader;
 use crate::error::{Result, SnapshotError};
-use crate::full::decode_descriptor;
+use crate::full::{decode_codec, decode_descriptor};
 use crate::metadata::field::{Field, Fields};
 use crate::metadata::{
     CheckpointKind, CheckpointMetadata, CheckpointMode, FileHandle, FullHandle, KeyGroupSize,
-    KeyedStateHandle, METADATA_BYTES_MAX, NAME_BYTES_MAX, OperatorState, Redistribution,
-    StateEntries, SubtaskMetadata, SubtaskStats, VertexMetadata, tag,
+    KeyedStateHandle, METADATA_BYTES_MAX, NAME_BYTES_MAX, StateEntries, SubtaskMetadata,
+    SubtaskStats, VertexMetadata, tag,
 };
 use crate::name::RELATIVE_NAME_BYTES_MAX;
 use crate::version::{METADATA_MAGIC, MetadataVersion, newer};
@@ -131,10 +131,14 @@ fn vertex(mut fields: Fields<'_>) -> Result<VertexMetadata> {
 }
 
 fn state(field: Field<'_>) -> Result<StateDescriptor> {
+    whole(field, decode_descriptor)
+}
+
+/// What `decode` makes of a field's content, all of which it must use.
+fn whole<T>(field: Field<'_>, decode: fn(&mut ByteReader<'_>) -> Result<T>) -> Result<T> {
     let mut reader = ByteReader::new(field.content);
-    let decoded = decode_descriptor(&mut reader);
-    decoded
-        .and_then(|state| reader.expect_end().map(|()| state))
+    decode(&mut reader)
+        .and_then(|decoded| reader.expect_end().map(|()| decoded))
         .map_err(|error| error.at(field.offset))
 }
 
@@ -269,10 +273,11 @@ fn file(mut fields: Fields<'_>) -> Result<FileHandle> {
         .map_err(|error| SnapshotError::corrupt(error.message()).at(name_offset))
 }
 
-fn operator_state(mut fields: Fields<'_>) -> Result<OperatorState> {
+fn operator_state(mut fields: Fields<'_>) -> Result<OperatorStatePart> {
     use tag::operator_state as t;
     const MESSAGE: &str = "operator state";
     let (mut name, mut redistribution, mut items) = (None, None, Vec::new());
+    let (mut key, mut value) = (None, None);
     while let Some(field) = fields.next()? {
         match field.tag {
             t::NAME => field.set(&mut name, |field| field.text(NAME_BYTES_MAX))?,
@@ -280,12 +285,24 @@ fn operator_state(mut fields: Fields<'_>) -> Result<OperatorState> {
                 field.set(&mut redistribution, |f| code(f, Redistribution::from_code))?;
             }
             t::ITEM => items.push(field.content.to_vec()),
+            t::KEY_CODEC => field.set(&mut key, |field| whole(field, decode_codec))?,
+            t::VALUE_CODEC => field.set(&mut value, |field| whole(field, decode_codec))?,
             _ => field.skip(MESSAGE)?,
         }
     }
-    Ok(OperatorState {
+    let codecs = match (key, value) {
+        (key, Some(value)) => Some(OperatorStateCodecs { key, value }),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(SnapshotError::corrupt(
+                "operator state has a key codec and no value codec",
+            ));
+        }
+    };
+    Ok(OperatorStatePart {
         name: required(name, MESSAGE, "name")?,
         redistribution: required(redistribution, MESSAGE, "redistribution")?,
+        codecs,
         items,
     })
 }

@@ -1,14 +1,14 @@
 //! Metadata to bytes. Expects metadata that `validate` has passed.
 
-use millpond_state::KeyGroupRange;
+use millpond_state::{KeyGroupRange, OperatorStatePart};
 
 use crate::bytes::{put_bytes, put_varint};
 use crate::error::Result;
-use crate::full::encode_descriptor;
+use crate::full::{encode_codec, encode_descriptor};
 use crate::metadata::field::{FieldWriter, too_large};
 use crate::metadata::{
     CheckpointMetadata, FileHandle, FullHandle, KeyedStateHandle, METADATA_BYTES_MAX,
-    OperatorState, SubtaskMetadata, VertexMetadata, tag,
+    SubtaskMetadata, VertexMetadata, tag,
 };
 use crate::version::{METADATA_MAGIC, MetadataVersion};
 
@@ -128,7 +128,7 @@ fn file(handle: &FileHandle, writer: &mut FieldWriter) {
     writer.u32(t::CRC32, handle.crc32());
 }
 
-fn operator_state(state: &OperatorState, writer: &mut FieldWriter) -> Result<()> {
+fn operator_state(state: &OperatorStatePart, writer: &mut FieldWriter) -> Result<()> {
     use tag::operator_state as t;
     writer.text(t::NAME, &state.name);
     writer.u8(t::REDISTRIBUTION, state.redistribution.code());
@@ -138,7 +138,11 @@ fn operator_state(state: &OperatorState, writer: &mut FieldWriter) -> Result<()>
         }
         writer.bytes(t::ITEM, item);
     }
-    Ok(())
+    let Some(codecs) = &state.codecs else { return Ok(()) };
+    if let Some(key) = &codecs.key {
+        writer.nested(t::KEY_CODEC, |writer| encode_codec(key, &mut writer.out))?;
+    }
+    writer.nested(t::VALUE_CODEC, |writer| encode_codec(&codecs.value, &mut writer.out))
 }
 
 /// First and last key group, two bytes each.

@@ -33,7 +33,8 @@ mod tag;
 mod validate;
 
 use millpond_state::{
-    AttemptId, CheckpointId, KeyGroupRange, MaxParallelism, StateDescriptor, SubtaskIndex,
+    AttemptId, CheckpointId, KeyGroupRange, MaxParallelism, OperatorStatePart, StateDescriptor,
+    SubtaskIndex,
 };
 
 use crate::error::{Result, SnapshotError};
@@ -72,17 +73,6 @@ pub enum CheckpointMode {
     AtLeastOnce = 2,
 }
 
-/// How operator state is given out to the subtasks of a restored job. The numbers are part of the
-/// format and never re-used; 2 is reserved for union (every subtask gets all items), 3 for
-/// broadcast (every subtask has the same items).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Redistribution {
-    /// Each item goes to one subtask.
-    Split = 1,
-}
-
 impl CheckpointKind {
     /// The number in the file.
     #[must_use]
@@ -111,21 +101,6 @@ impl CheckpointMode {
         match code {
             1 => Some(Self::ExactlyOnce),
             2 => Some(Self::AtLeastOnce),
-            _ => None,
-        }
-    }
-}
-
-impl Redistribution {
-    /// The number in the file.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Split),
             _ => None,
         }
     }
@@ -210,7 +185,7 @@ pub struct SubtaskMetadata {
     /// Where its keyed state is: all of them together make it up.
     pub keyed_state: Vec<KeyedStateHandle>,
     /// Its operator state, each name once.
-    pub operator_state: Vec<OperatorState>,
+    pub operator_state: Vec<OperatorStatePart>,
     /// Whether it had finished.
     pub finished: bool,
     /// What it took.
@@ -247,17 +222,6 @@ pub struct SubtaskStats {
     pub entries_changed: u64,
     /// Bytes written for this checkpoint, operator state included.
     pub bytes: u64,
-}
-
-/// A named list of items that an operator keeps outside of keyed state, such as source offsets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperatorState {
-    /// The name, unique within the subtask.
-    pub name: String,
-    /// How the items are given out on restore.
-    pub redistribution: Redistribution,
-    /// The items; opaque here.
-    pub items: Vec<Vec<u8>>,
 }
 
 impl CheckpointMetadata {

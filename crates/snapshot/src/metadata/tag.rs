@@ -72,4 +72,6 @@ pub(super) mod operator_state {
     pub(in super::super) const NAME: u16 = MUST | 1;
     pub(in super::super) const REDISTRIBUTION: u16 = MUST | 2;
     pub(in super::super) const ITEM: u16 = MUST | 3;
+    pub(in super::super) const KEY_CODEC: u16 = 4;
+    pub(in super::super) const VALUE_CODEC: u16 = 5;
 }

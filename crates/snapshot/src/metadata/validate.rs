@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use millpond_state::{KeyGroupRange, MaxParallelism};
+use millpond_state::{KeyGroupRange, MaxParallelism, OperatorStatePart, Redistribution};
 
 use crate::metadata::{
     CheckpointMetadata, FullHandle, KeyedStateHandle, NAME_BYTES_MAX, SubtaskMetadata,
@@ -87,12 +87,21 @@ fn check_subtask(
     }
     check_unique("operator state", subtask.operator_state.iter().map(|state| state.name.as_str()))?;
     for state in &subtask.operator_state {
-        if state.name.is_empty() {
-            return Err("an operator state must have a name".into());
-        }
-        check_name("name of an operator state", &state.name)?;
+        check_operator_state(state)?;
     }
     Ok(())
+}
+
+fn check_operator_state(state: &OperatorStatePart) -> Checked {
+    if state.name.is_empty() {
+        return Err("an operator state must have a name".into());
+    }
+    check_name("name of an operator state", &state.name)?;
+    let Some(codecs) = &state.codecs else { return Ok(()) };
+    if codecs.key.is_some() == (state.redistribution == Redistribution::Broadcast) {
+        return Ok(());
+    }
+    Err(format!("operator state {:?}: broadcast state, and only that, has a key codec", state.name))
 }
 
 fn check_range(range: KeyGroupRange, max: MaxParallelism) -> Checked {

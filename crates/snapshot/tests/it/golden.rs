@@ -10,6 +10,7 @@ use millpond_snapshot::{
 use millpond_state::{ErrorKind, StateError};
 
 use crate::golden_input::{self, Expected, Golden};
+use crate::golden_kinds;
 use crate::support::{all_groups, drain, read_all};
 
 fn root() -> PathBuf {
@@ -64,6 +65,26 @@ fn good_metadata_reads_as_what_was_written_and_optional_fields_of_later_versions
         assert_eq!(metadata, golden_input::checkpoint());
         assert!(verify_metadata(name, &bytes).unwrap().is_whole());
     }
+}
+
+#[test]
+fn a_full_file_with_every_kind_of_state_reads_as_what_was_written() {
+    let bytes = fs::read(root().join(golden_kinds::EVERY_KIND)).unwrap();
+    let reader = FullReader::open(SliceSource::new("every-kind", &bytes)).unwrap();
+    assert_eq!(reader.version().number(), 1);
+    assert_eq!(reader.states(), golden_kinds::states());
+    assert_eq!(drain(&reader, all_groups()).unwrap(), golden_kinds::entries());
+    assert!(verify_full(reader.source(), None).unwrap().is_whole());
+    let kinds = reader.states().iter().map(|state| state.kind().code());
+    assert!((1..=6).all(|kind| kinds.clone().any(|it| it == kind)), "a kind is missing");
+}
+
+#[test]
+fn metadata_with_operator_state_of_every_redistribution_reads_as_what_was_written() {
+    let bytes = fs::read(root().join(golden_kinds::OPERATOR_STATE)).unwrap();
+    let metadata = CheckpointMetadata::decode_from("operator-state", &bytes).unwrap();
+    assert_eq!(metadata, golden_kinds::checkpoint());
+    assert!(verify_metadata("operator-state", &bytes).unwrap().is_whole());
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 use millpond_snapshot::metadata::{
     CheckpointKind, CheckpointMode, FileHandle, FullHandle, KeyGroupSize, KeyedStateHandle,
-    OperatorState, Redistribution, StateEntries, SubtaskMetadata, SubtaskStats, VertexMetadata,
+    StateEntries, SubtaskMetadata, SubtaskStats, VertexMetadata,
 };
 use millpond_snapshot::{CheckpointMetadata, Compression, FullOptions};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
-    AttemptId, CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, StateCodecs, StateDescriptor,
-    StateKind, SubtaskIndex,
+    AttemptId, CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, OperatorStatePart,
+    Redistribution, StateCodecs, StateDescriptor, StateKind, SubtaskIndex,
 };
 
 use crate::seal::{seal_block, seal_full, seal_metadata};
@@ -114,6 +114,7 @@ pub(crate) fn all() -> Vec<Golden> {
     all.extend(full_broken());
     all.extend(metadata_good());
     all.extend(metadata_broken());
+    all.extend(crate::golden_kinds::all());
     all
 }
 
@@ -263,11 +264,11 @@ pub(crate) fn checkpoint() -> CheckpointMetadata {
     finished.key_groups = Some(range(64, 127));
     finished.finished = true;
     let mut source = SubtaskMetadata::new(SubtaskIndex::new(0));
-    source.operator_state = vec![OperatorState {
-        name: "offsets".into(),
-        redistribution: Redistribution::Split,
-        items: vec![vec![1, 2, 3], Vec::new(), vec![0; 40]],
-    }];
+    source.operator_state = vec![OperatorStatePart::opaque(
+        "offsets",
+        Redistribution::Split,
+        vec![vec![1, 2, 3], Vec::new(), vec![0; 40]],
+    )];
     let vertex = |name: &str, parallelism, states, subtasks| VertexMetadata {
         name: name.into(),
         parallelism,

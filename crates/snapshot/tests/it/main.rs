@@ -10,6 +10,7 @@ mod bit_flips;
 mod full;
 mod golden;
 mod golden_input;
+mod golden_kinds;
 mod lies;
 mod metadata;
 mod random;

@@ -67,8 +67,8 @@ fn numbers_reserved_for_later_are_reported_as_newer_and_zero_as_damage() {
     assert_eq!(bytes[at], 1);
     for (number, kind) in [
         (0, SnapshotErrorKind::Corrupt),
-        (2, SnapshotErrorKind::Unsupported),
-        (3, SnapshotErrorKind::Unsupported),
+        (4, SnapshotErrorKind::Unsupported),
+        (255, SnapshotErrorKind::Unsupported),
     ] {
         let mut fields = bytes[16..bytes.len() - 4].to_vec();
         fields[at - 16] = number;

@@ -7,7 +7,6 @@ use crate::codec::CodecIdentity;
 /// How an operator state is given out to the subtasks of a restored job. The numbers are part of
 /// the metadata format and never re-used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 #[repr(u8)]
 pub enum Redistribution {
     /// Each item goes to one subtask.
