@@ -373,8 +373,9 @@ impl KeyedBackend for MemoryBackend {
         let confirmed = self.epochs.confirmed();
         self.epochs.ended(request.checkpoint, self.env.epoch);
         self.env.epoch = self.env.epoch.saturating_add(1);
-        let states = self.registry.descriptors().to_vec();
-        Ok(Box::new(MemorySnapshot { states, tables, confirmed }))
+        let states = self.registry.persisted_descriptors();
+        let task = Box::new(MemorySnapshot { states, tables, confirmed });
+        Ok(self.registry.filter_snapshot(task))
     }
 
     fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {

@@ -1,9 +1,12 @@
 //! What a state is: its name, kind and codecs. Written into every snapshot, compared on restore.
 
 use core::fmt;
+use std::sync::Arc;
 
 use crate::codec::CodecIdentity;
 use crate::error::{ErrorKind, Result, StateError};
+use crate::migration::PendingMigration;
+use crate::ttl::{ExpiryFilter, Ttl};
 
 /// Longest state name, in bytes.
 pub const STATE_NAME_BYTES_MAX: usize = 255;
@@ -82,13 +85,38 @@ pub struct StateCodecs {
     pub value: CodecIdentity,
 }
 
-/// Name, kind and codecs of a state: everything that a snapshot says about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Name, kind and codecs of a state: everything that a snapshot says about it. Descriptors are
+/// equal if these are.
+///
+/// In a running program a descriptor also carries what typed handles of the state agreed on: its
+/// time to live, and a migration that is under way. Snapshots do not.
+#[derive(Clone, Debug)]
 pub struct StateDescriptor {
     name: String,
     kind: StateKind,
     codecs: StateCodecs,
+    local: Local,
 }
+
+/// What a running program knows of a state and no snapshot says.
+#[derive(Clone, Debug, Default)]
+struct Local {
+    /// Whether a typed handle declared the state.
+    declared: bool,
+    /// Whether the stored values were, or are being, migrated to these codecs from others.
+    migrated: bool,
+    ttl: Option<Ttl>,
+    expiry: Option<Arc<dyn ExpiryFilter>>,
+    migration: Option<Arc<PendingMigration>>,
+}
+
+impl PartialEq for StateDescriptor {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.kind, &self.codecs) == (&other.name, other.kind, &other.codecs)
+    }
+}
+
+impl Eq for StateDescriptor {}
 
 impl StateDescriptor {
     /// Describes a state.
@@ -119,7 +147,7 @@ impl StateDescriptor {
                 ),
             ));
         }
-        Ok(Self { name, kind, codecs })
+        Ok(Self { name, kind, codecs, local: Local::default() })
     }
 
     /// The name, unique within a backend.
@@ -140,11 +168,108 @@ impl StateDescriptor {
         &self.codecs
     }
 
-    /// Checks that state written as `self` can be read as `declared`.
+    /// Judges stored entries by their age, if the state was declared with a
+    /// [time to live](crate::Ttl): for backends that rewrite their files by themselves.
+    #[must_use]
+    pub const fn expiry(&self) -> Option<&Arc<dyn ExpiryFilter>> {
+        self.local.expiry.as_ref()
+    }
+
+    /// The time to live that the state was declared with.
+    #[must_use]
+    pub const fn ttl(&self) -> Option<&Ttl> {
+        self.local.ttl.as_ref()
+    }
+
+    /// Only what snapshots say.
+    #[must_use]
+    pub fn to_persisted(&self) -> Self {
+        let Self { name, kind, codecs, .. } = self.clone();
+        Self { name, kind, codecs, local: Local::default() }
+    }
+
+    /// Sets the codec that values are stored in.
+    pub(crate) fn set_value_codec(&mut self, codec: CodecIdentity) {
+        self.codecs.value = codec;
+    }
+
+    /// Marks the state as declared by a typed handle, with this time to live.
+    pub(crate) fn declare(&mut self, ttl: Option<Ttl>, expiry: Option<Arc<dyn ExpiryFilter>>) {
+        self.local = Local { declared: true, ttl, expiry, ..Local::default() };
+    }
+
+    /// Says that stored values are of these codecs although others wrote them, or will be when the
+    /// migration is through.
+    pub(crate) fn set_migrated(&mut self, under_way: Option<Arc<PendingMigration>>) {
+        self.local.migrated = true;
+        self.local.migration = under_way;
+    }
+
+    /// Whether a typed handle declared the state.
+    pub(crate) const fn is_declared(&self) -> bool {
+        self.local.declared
+    }
+
+    /// The migration that is under way.
+    pub(crate) const fn migration(&self) -> Option<&Arc<PendingMigration>> {
+        self.local.migration.as_ref()
+    }
+
+    /// Whether there is anything that [`Self::to_persisted`] drops.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.local.expiry.is_none() && self.local.migration.is_none()
+    }
+
+    /// Takes in how the same state is declared now, after checking that it can be.
+    ///
+    /// # Errors
+    /// As [`Self::check_readable_as`]; [`ErrorKind::InvalidArgument`] if two handles disagree about
+    /// the time to live.
+    pub(crate) fn adopt(&mut self, declared: &Self) -> Result<()> {
+        if declared.local.migrated {
+            self.codecs = declared.codecs.clone();
+            self.local = Local { migrated: false, ..declared.local.clone() };
+            return Ok(());
+        }
+        self.check_readable_as(declared)?;
+        if !declared.local.declared {
+            return Ok(());
+        }
+        if self.local.declared && self.local.ttl != declared.local.ttl {
+            return Err(StateError::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "state {:?} is declared twice with different times to live: declare it alike",
+                    self.name
+                ),
+            ));
+        }
+        let migration = self.local.migration.take();
+        self.local = Local { migration, ..declared.local.clone() };
+        Ok(())
+    }
+
+    /// Checks that state written as `self` can be read as `declared`, as it is.
     ///
     /// # Errors
     /// [`ErrorKind::Incompatible`], naming the state, both sides, and what to do.
     pub fn check_readable_as(&self, declared: &Self) -> Result<()> {
+        self.check_addresses_readable_as(declared)?;
+        let (old, new) = (&self.codecs.value, &declared.codecs.value);
+        if old == new {
+            return Ok(());
+        }
+        let why = if self.local.declared {
+            "the program declares it both ways, and only what is not yet declared is migrated"
+        } else {
+            "it must be declared by a typed handle to be migrated"
+        };
+        Err(self.incompatible("value", old, new, why))
+    }
+
+    /// Checks that entries of state written as `self` are found if it is declared as `declared`:
+    /// everything but the codec of values must be the same.
+    pub(crate) fn check_addresses_readable_as(&self, declared: &Self) -> Result<()> {
         if self.kind != declared.kind {
             return Err(StateError::new(
                 ErrorKind::Incompatible,
@@ -156,25 +281,49 @@ impl StateDescriptor {
             ));
         }
         let (old, new) = (&self.codecs, &declared.codecs);
-        self.check_codec("key", &old.key, &new.key)?;
-        self.check_codec("namespace", &old.namespace, &new.namespace)?;
-        if let (Some(old), Some(new)) = (&old.user_key, &new.user_key) {
-            self.check_codec("user key", old, new)?;
+        self.check_address_codec("key", &old.key, &new.key)?;
+        self.check_address_codec("namespace", &old.namespace, &new.namespace)?;
+        match (&old.user_key, &new.user_key) {
+            (Some(old), Some(new)) => self.check_address_codec("user key", old, new),
+            _ => Ok(()),
         }
-        self.check_codec("value", &old.value, &new.value)
     }
 
-    fn check_codec(&self, part: &str, old: &CodecIdentity, new: &CodecIdentity) -> Result<()> {
+    fn check_address_codec(
+        &self,
+        part: &str,
+        old: &CodecIdentity,
+        new: &CodecIdentity,
+    ) -> Result<()> {
         if old == new {
             return Ok(());
         }
-        Err(StateError::new(
+        Err(self.incompatible(
+            part,
+            old,
+            new,
+            "entries are found by its bytes, so it cannot change",
+        ))
+    }
+
+    /// The error that state written as `self` cannot be read because of one codec.
+    #[cold]
+    pub(crate) fn incompatible(
+        &self,
+        part: &str,
+        old: &CodecIdentity,
+        new: &CodecIdentity,
+        why: &str,
+    ) -> StateError {
+        let steps = if part == "value" { ", give a migration step" } else { "" };
+        StateError::new(
             ErrorKind::Incompatible,
             format!(
                 "state {:?}: its {part} was written with codec {old} and is now declared with \
-                 codec {new}: declare it as it was written, or give the new state another name",
+                 codec {new}; {why}: declare it as it was written{steps}, or give the new state \
+                 another name",
                 self.name
             ),
-        ))
+        )
     }
 }

@@ -35,13 +35,16 @@ mod error;
 mod id;
 mod key_group;
 pub mod kinds;
+pub mod migration;
 pub mod operator_state;
 mod place;
 mod registry;
 pub mod seam;
 mod snapshot_api;
+mod snapshot_filter;
 mod time;
 mod timers;
+pub mod ttl;
 
 pub use backend::{
     BackendContext, BackendFactory, BatchVisitor, EntryVisitor, KeyedBackend, MapVisitor,
@@ -54,6 +57,9 @@ pub use error::{ErrorKind, Result, StateError};
 pub use id::{AttemptId, CheckpointId, StateId, SubtaskId, SubtaskIndex};
 pub use key_group::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, MaxParallelism, key_hash};
 pub use kinds::{Aggregate, AggregatingState, ListState, MapState, ReducingState, ValueState};
+pub use migration::{
+    Compatibility, MigrationMode, MigrationPlan, Migrations, StateOptions, plan_migration,
+};
 pub use operator_state::{
     BroadcastState, OperatorList, OperatorState, OperatorStateCodecs, OperatorStatePart,
     OperatorStateSnapshot, Redistribution,
@@ -66,3 +72,4 @@ pub use snapshot_api::{
 };
 pub use time::{StateTime, TimeDomain};
 pub use timers::{DueTimer, Timers};
+pub use ttl::{Expiry, ExpiryFilter, Refresh, SweepStep, Sweeper, Ttl, Visibility};

@@ -4,6 +4,8 @@
 use crate::descriptor::StateDescriptor;
 use crate::error::{ErrorKind, Result, StateError};
 use crate::id::StateId;
+use crate::snapshot_api::SnapshotTask;
+use crate::snapshot_filter;
 
 /// Most states that one backend instance can hold.
 pub const STATES_MAX: usize = 4_096;
@@ -22,14 +24,18 @@ impl StateRegistry {
     }
 
     /// Registers `descriptor`, or finds the state of that name, be it registered before or restored
-    /// from a snapshot, and checks that it can be read as declared.
+    /// from a snapshot, and checks that it can be read as declared. What typed handles put into
+    /// `descriptor` beside that is taken over.
     ///
     /// # Errors
     /// [`ErrorKind::Incompatible`] if a state of that name has another kind or codec;
+    /// [`ErrorKind::InvalidArgument`] if it was declared with another time to live;
     /// [`ErrorKind::ResourceExhausted`] past [`STATES_MAX`] states.
     pub fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
         if let Some(id) = self.find(descriptor.name()) {
-            self.get(id)?.check_readable_as(descriptor)?;
+            if let Some(known) = self.states.get_mut(id.index()) {
+                known.adopt(descriptor)?;
+            }
             return Ok(id);
         }
         if self.states.len() >= STATES_MAX {
@@ -76,6 +82,21 @@ impl StateRegistry {
                 if map { "map" } else { "plain value" }
             ),
         ))
+    }
+
+    /// Wraps the task of a snapshot so that expired entries are left out and entries that await
+    /// migration are converted, both as of now. Every backend passes its tasks through this in
+    /// [`KeyedBackend::snapshot`](crate::KeyedBackend::snapshot); where there is nothing to do it
+    /// returns the task itself.
+    #[must_use]
+    pub fn filter_snapshot(&self, task: Box<dyn SnapshotTask>) -> Box<dyn SnapshotTask> {
+        snapshot_filter::wrap(&self.states, task)
+    }
+
+    /// All descriptors as snapshots list them, in order of their ids.
+    #[must_use]
+    pub fn persisted_descriptors(&self) -> Vec<StateDescriptor> {
+        self.states.iter().map(StateDescriptor::to_persisted).collect()
     }
 
     /// All descriptors, in order of their ids.

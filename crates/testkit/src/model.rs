@@ -349,11 +349,11 @@ impl KeyedBackend for ModelBackend {
     fn snapshot(&mut self, request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>> {
         self.pending.insert(request.checkpoint, self.epoch);
         self.epoch += 1;
-        Ok(Box::new(ModelTask {
-            states: self.registry.descriptors().to_vec(),
+        Ok(self.registry.filter_snapshot(Box::new(ModelTask {
+            states: self.registry.persisted_descriptors(),
             cells: self.cells.clone(),
             safe_epoch: self.safe_epoch,
-        }))
+        })))
     }
 
     fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {

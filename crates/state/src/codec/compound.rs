@@ -1,6 +1,6 @@
 //! Codecs made of codecs: options and tuples.
 
-use super::{Codec, CodecIdentity, HasCodec, malformed, take};
+use super::{Codec, CodecIdentity, Conversion, Evolution, HasCodec, malformed, take};
 use crate::buffer::Scratch;
 use crate::error::Result;
 
@@ -42,6 +42,29 @@ impl<T, C: Codec<T>> Codec<Option<T>> for OptionCodec<C> {
             [0] => Ok(None),
             [1] => self.0.decode_from(input).map(Some),
             _ => Err(malformed("option")),
+        }
+    }
+
+    fn evolve_from(&self, written: &CodecIdentity) -> Evolution {
+        let name = written.name().strip_prefix("option<").and_then(|name| name.strip_suffix('>'));
+        let Some(name) = name else { return Evolution::Unknown };
+        match self.0.evolve_from(&CodecIdentity::new(name, written.version())) {
+            Evolution::Possible(inner) => {
+                Evolution::Possible(Conversion::new(move |input, out| {
+                    match take(input, 1, "option")? {
+                        [0] => {
+                            out.push(0);
+                            Ok(())
+                        }
+                        [1] => {
+                            out.push(1);
+                            inner.convert(input, out)
+                        }
+                        _ => Err(malformed("option")),
+                    }
+                }))
+            }
+            other => other,
         }
     }
 }

@@ -5,8 +5,9 @@
 //! (key, namespace) pair is never ambiguous. Integers are big-endian with the sign bit flipped, so
 //! that their byte order is their numeric order.
 //!
-//! A [`CodecIdentity`] is a name and a version. It goes into snapshots, and on restore it must be
-//! what it was. For the codecs of this module the name is a [shape](crate::codec::Shape), a small
+//! A [`CodecIdentity`] is a name and a version. It goes into snapshots. On restore it must be what
+//! it was, or the values are [migrated](crate::migration): by steps that the user gives, or as the
+//! codec itself [offers](Codec::evolve_from). For the codecs of this module the name is a [shape](crate::codec::Shape), a small
 //! grammar that lets tools decode the bytes without the program that wrote them.
 //!
 //! | type | bytes | shape |
@@ -22,25 +23,36 @@
 //! | tuples of 2 to 6 | the parts one after the other | `tuple<A,B>` |
 //! | [`record!`](crate::record) structs | the fields one after the other | `record<name:T,...>` |
 //! | `Postcard<T>` | varint length, postcard bytes | `postcard:<name>` |
+//! | `Named<T>` | varint length, MessagePack bytes with field names | `named:<name>` |
 //!
 //! A varint is LEB128: seven bits a byte, least significant first, high bit set on all but the
 //! last; at most 10 bytes.
 
 mod compound;
+mod evolve;
 mod primitive;
 mod record;
+mod record_evolution;
 mod shape;
 mod text;
 pub mod varint;
 
+#[cfg(feature = "serde")]
+mod named;
 #[cfg(feature = "serde")]
 mod serde_codec;
 
 use core::fmt;
 
 pub use compound::{OptionCodec, TupleCodec};
+pub use evolve::{Conversion, Evolution};
+pub(crate) use evolve::{Skip, skip_one};
+#[cfg(feature = "serde")]
+pub use named::{Named, NamedType};
 pub use primitive::{BoolCodec, FixedCodec, VoidCodec};
 pub use record::RecordCodec;
+#[doc(hidden)]
+pub use record_evolution::{RecordField, evolve_record};
 #[cfg(feature = "serde")]
 pub use serde_codec::{Postcard, PostcardType};
 pub use shape::{DynValue, Shape};
@@ -109,6 +121,13 @@ pub trait Codec<T>: Clone + Default + Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if the bytes are not an encoding of a `T`.
     fn decode_from(&self, input: &mut &[u8]) -> Result<T>;
+
+    /// Says whether and how values that were written under another identity become values of this
+    /// codec: asked when a state is restored. Unless a codec says otherwise, it knows no other.
+    fn evolve_from(&self, written: &CodecIdentity) -> Evolution {
+        let _ = written;
+        Evolution::Unknown
+    }
 
     /// Decodes a value that must fill `bytes` exactly.
     ///

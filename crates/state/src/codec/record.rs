@@ -24,6 +24,18 @@ impl<T> Default for RecordCodec<T> {
 /// Gives a struct a codec that writes its fields one after the other and tells their names and
 /// types to snapshots. Every field's type must [have a codec](crate::codec::HasCodec).
 ///
+/// The fields may change between runs of a program, without any code: values in a restored snapshot
+/// are matched by the names of their fields.
+/// - A new field needs a default: `field: type = value`.
+/// - A renamed field tells its old name: `field (was old_name): type`.
+/// - A field that is gone is dropped.
+/// - An integer or float may become a wider one of its sort, `u32` a `u64` for instance, and a
+///   field that is itself a record or an option of one may change likewise.
+///
+/// Anything else needs a [migration step](crate::Migrations). So does a change of meaning: if the
+/// version is raised and the fields are the same, values of the old version are refused without a
+/// step.
+///
 /// ```
 /// use millpond_state::codec::{Codec, DefaultCodec};
 ///
@@ -39,7 +51,10 @@ impl<T> Default for RecordCodec<T> {
 /// ```
 #[macro_export]
 macro_rules! record {
-    ($type:ident, version $version:literal, { $($field:ident: $field_type:ty),+ $(,)? }) => {
+    (
+        $type:ident, version $version:literal,
+        { $($field:ident $((was $was:ident))? : $field_type:ty $(= $default:expr)?),+ $(,)? }
+    ) => {
         impl $crate::codec::Codec<$type> for $crate::codec::RecordCodec<$type> {
             fn identity(&self) -> $crate::codec::CodecIdentity {
                 let fields = [$((
@@ -76,6 +91,39 @@ macro_rules! record {
                         input,
                     )?,)+
                 })
+            }
+
+            fn evolve_from(
+                &self,
+                written: &$crate::codec::CodecIdentity,
+            ) -> $crate::codec::Evolution {
+                $crate::codec::evolve_record(&self.identity(), written, &[$(
+                    $crate::codec::RecordField {
+                        name: ::core::stringify!($field),
+                        was: ::core::option::Option::None$(.or(::core::option::Option::Some(::core::stringify!($was))))?,
+                        codec: $crate::codec::Codec::<$field_type>::identity(
+                            &$crate::codec::DefaultCodec::<$field_type>::default(),
+                        ),
+                        skip: |input| $crate::codec::Codec::<$field_type>::decode_from(
+                            &$crate::codec::DefaultCodec::<$field_type>::default(),
+                            input,
+                        ).map(::core::mem::drop),
+                        evolve: |written| $crate::codec::Codec::<$field_type>::evolve_from(
+                            &$crate::codec::DefaultCodec::<$field_type>::default(),
+                            written,
+                        ),
+                        default: ::core::option::Option::None$(.or(::core::option::Option::Some(|| {
+                            let value: $field_type = $default;
+                            let mut out = $crate::Scratch::new();
+                            $crate::codec::Codec::<$field_type>::encode_into(
+                                &$crate::codec::DefaultCodec::<$field_type>::default(),
+                                &value,
+                                &mut out,
+                            )?;
+                            ::core::result::Result::Ok(out)
+                        })))?,
+                    },
+                )+])
             }
         }
 

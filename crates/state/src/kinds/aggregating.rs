@@ -2,18 +2,18 @@
 
 use core::marker::PhantomData;
 
+use super::access::Access;
 use super::merge::Merge;
-use super::{Marker, current, describe, replace, update_one};
+use super::{Marker, describe};
 use crate::backend::KeyedBackend;
-use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
-use crate::edit::Edit;
 use crate::entry::EntryKey;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::id::StateId;
+use crate::migration::{StateOptions, ValueCodec};
 use crate::place::{At, KeyContext, NamespaceContext};
 
 /// How values are folded into an accumulator, and what comes out of it.
@@ -47,7 +47,7 @@ pub struct AggregatingState<
     N = (),
     C = DefaultCodec<<A as Aggregate>::Accumulator>,
 > {
-    id: StateId,
+    access: Access,
     codec: C,
     aggregate: A,
     types: Marker<(K, N)>,
@@ -65,15 +65,31 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         name: &str,
         aggregate: A,
     ) -> Result<Self> {
+        Self::register_with(backend, name, aggregate, StateOptions::new())
+    }
+
+    /// As [`Self::register`], with a time to live, or a say in how restored accumulators are
+    /// migrated.
+    ///
+    /// # Errors
+    /// As [`Self::register`], and what the migration meets.
+    pub fn register_with<B: KeyedBackend + ?Sized>(
+        backend: &mut B,
+        name: &str,
+        aggregate: A,
+        options: StateOptions,
+    ) -> Result<Self> {
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::Aggregating, None, codec.identity())?;
-        Ok(Self { id: backend.register(&descriptor)?, codec, aggregate, types: PhantomData })
+        let value = ValueCodec::of::<A::Accumulator, C>(&codec, StateKind::Aggregating);
+        let access = Access::register(backend, descriptor, &value, options)?;
+        Ok(Self { access, codec, aggregate, types: PhantomData })
     }
 
     /// The state's id in its backend.
     #[must_use]
     pub const fn id(&self) -> StateId {
-        self.id
+        self.access.id()
     }
 
     /// The aggregate so far; `None` before the first add.
@@ -85,8 +101,8 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<Option<A::Output>> {
-        let bytes = backend.get(self.id, at.entry())?;
-        bytes.map(|bytes| Ok(self.aggregate.result(&self.codec.decode_all(bytes)?))).transpose()
+        let accumulator = self.access.get(backend, at.entry(), &self.codec)?;
+        Ok(accumulator.map(|accumulator| self.aggregate.result(&accumulator)))
     }
 
     /// Adds a value.
@@ -99,7 +115,7 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         at: At<'_, K, N>,
         input: &A::Input,
     ) -> Result<()> {
-        update_one(backend, self.id, at.entry(), |edit| self.fold(edit, input))
+        self.access.update(backend, at.entry(), &self.codec, |stored| self.fold(stored, input))
     }
 
     /// Adds many values: `inputs[i]` at `entries[i]`, in order. The backend overlaps their cache
@@ -116,9 +132,11 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         if entries.len() != inputs.len() {
             return Err(super::lengths_differ(entries.len(), inputs.len()));
         }
-        backend.update_many(self.id, entries, &mut |index, edit| match inputs.get(index) {
-            Some(input) => self.fold(edit, input),
-            None => Ok(()),
+        self.access.update_many(backend, entries, &self.codec, |index, stored| {
+            match inputs.get(index) {
+                Some(input) => self.fold(stored, input),
+                None => stored,
+            }
         })
     }
 
@@ -131,7 +149,7 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<()> {
-        backend.delete(self.id, at.entry())
+        self.access.delete(backend, at.entry())
     }
 
     /// Makes one aggregate of those of the namespaces `target` and `sources`, combined in this order, and
@@ -151,28 +169,23 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         let merge = Merge { key, sources, target };
         let mut combined: Option<A::Accumulator> = None;
         for entry in core::iter::once(merge.target()).chain(merge.sources()) {
-            let Some(bytes) = backend.get(self.id, entry)? else { continue };
-            let value = self.codec.decode_all(bytes)?;
-            combined = Some(match combined {
-                Some(mut before) => {
-                    self.aggregate.merge(&mut before, value);
-                    before
-                }
-                None => value,
-            });
+            let live = self.access.get_live(backend, entry, &self.codec)?;
+            match (&mut combined, live) {
+                (Some(combined), Some(live)) => self.aggregate.merge(combined, live),
+                (None, live) => combined = live,
+                (Some(_), None) => {}
+            }
         }
-        let Some(combined) = combined else { return Ok(()) };
-        let mut bytes = Scratch::new();
-        self.codec.encode_into(&combined, &mut bytes)?;
-        backend.put(self.id, merge.target(), bytes.as_slice())?;
-        merge.delete_sources(backend, self.id)
+        if let Some(combined) = combined {
+            self.access.put(backend, merge.target(), &self.codec, &combined)?;
+        }
+        merge.delete_sources(backend, self.id())
     }
 
     #[inline]
-    fn fold(&self, edit: &mut Edit<'_>, input: &A::Input) -> Result<()> {
-        let stored = current(edit, &self.codec)?;
+    fn fold(&self, stored: Option<A::Accumulator>, input: &A::Input) -> Option<A::Accumulator> {
         let mut accumulator = stored.unwrap_or_else(|| self.aggregate.create());
         self.aggregate.add(&mut accumulator, input);
-        replace(edit, &self.codec, &accumulator)
+        Some(accumulator)
     }
 }

@@ -3,20 +3,25 @@
 use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
-use super::{Marker, describe, replace};
+use super::access::{Access, store, store_expiring};
+use super::{Marker, describe};
 use crate::backend::KeyedBackend;
 use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
+use crate::edit::Edit;
+use crate::entry::EntryKey;
 use crate::error::Result;
 use crate::id::StateId;
+use crate::migration::{StateOptions, ValueCodec};
 use crate::place::At;
+use crate::ttl::{Ttl, stamp};
 
 /// A map from `UK` to `V` for each key `K` and namespace `N`. Walks go in the byte order of the
 /// encoded user keys, which for integers is their numeric order.
 #[derive(Debug)]
 pub struct MapState<K, UK, V, N = (), UC = DefaultCodec<UK>, C = DefaultCodec<V>> {
-    id: StateId,
+    access: Access,
     user_key_codec: UC,
     codec: C,
     types: Marker<(K, UK, V, N)>,
@@ -28,17 +33,31 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
     /// # Errors
     /// As [`KeyedBackend::register`].
     pub fn register<B: KeyedBackend + ?Sized>(backend: &mut B, name: &str) -> Result<Self> {
+        Self::register_with(backend, name, StateOptions::new())
+    }
+
+    /// As [`Self::register`], with a time to live of each user key, or a say in how restored values
+    /// are migrated.
+    ///
+    /// # Errors
+    /// As [`Self::register`], and what the migration meets.
+    pub fn register_with<B: KeyedBackend + ?Sized>(
+        backend: &mut B,
+        name: &str,
+        options: StateOptions,
+    ) -> Result<Self> {
         let (user_key_codec, codec) = (UC::default(), C::default());
         let user_key = Some(user_key_codec.identity());
         let descriptor = describe::<K, N>(name, StateKind::Map, user_key, codec.identity())?;
-        let id = backend.register(&descriptor)?;
-        Ok(Self { id, user_key_codec, codec, types: PhantomData })
+        let value = ValueCodec::of::<V, C>(&codec, StateKind::Map);
+        let access = Access::register(backend, descriptor, &value, options)?;
+        Ok(Self { access, user_key_codec, codec, types: PhantomData })
     }
 
     /// The state's id in its backend.
     #[must_use]
     pub const fn id(&self) -> StateId {
-        self.id
+        self.access.id()
     }
 
     /// The value of `user_key`, if there is one.
@@ -53,10 +72,17 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         user_key: &UK,
     ) -> Result<Option<V>> {
         let user_key = self.encode_user_key(user_key)?;
-        backend
-            .map_get(self.id, at.entry(), user_key.as_slice())?
-            .map(|bytes| self.codec.decode_all(bytes))
-            .transpose()
+        match self.access.prepare(backend, at.entry())? {
+            None => backend
+                .map_get(self.id(), at.entry(), user_key.as_slice())?
+                .map(|bytes| self.codec.decode_all(bytes))
+                .transpose(),
+            Some(ttl) => {
+                self.read_expiring(backend, at.entry(), user_key.as_slice(), ttl, |bytes| {
+                    self.codec.decode_all(bytes)
+                })
+            }
+        }
     }
 
     /// Whether `user_key` has a value.
@@ -70,7 +96,12 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         user_key: &UK,
     ) -> Result<bool> {
         let user_key = self.encode_user_key(user_key)?;
-        Ok(backend.map_get(self.id, at.entry(), user_key.as_slice())?.is_some())
+        if let Some(ttl) = self.access.prepare(backend, at.entry())? {
+            let user_key = user_key.as_slice();
+            let found = self.read_expiring(backend, at.entry(), user_key, ttl, |_| Ok(()))?;
+            return Ok(found.is_some());
+        }
+        Ok(backend.map_get(self.id(), at.entry(), user_key.as_slice())?.is_some())
     }
 
     /// Sets the value of `user_key`.
@@ -87,8 +118,11 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
     ) -> Result<()> {
         let user_key = self.encode_user_key(user_key)?;
         let mut bytes = Scratch::new();
+        if let Some(ttl) = self.access.prepare(backend, at.entry())? {
+            stamp::encode_into(ttl.now(), &mut bytes);
+        }
         self.codec.encode_into(value, &mut bytes)?;
-        backend.map_put(self.id, at.entry(), user_key.as_slice(), bytes.as_slice())
+        backend.map_put(self.id(), at.entry(), user_key.as_slice(), bytes.as_slice())
     }
 
     /// Sets the values of many user keys, one after the other.
@@ -119,7 +153,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         user_key: &UK,
     ) -> Result<()> {
         let user_key = self.encode_user_key(user_key)?;
-        backend.map_remove(self.id, at.entry(), user_key.as_slice())
+        backend.map_remove(self.id(), at.entry(), user_key.as_slice())
     }
 
     /// Whether the map has no user keys.
@@ -131,8 +165,12 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<bool> {
+        let ttl = self.access.prepare(backend, at.entry())?;
         let mut empty = true;
-        backend.map_visit(self.id, at.entry(), &mut |_, _| {
+        backend.map_visit(self.id(), at.entry(), &mut |_, edit| {
+            if see(edit, ttl)?.is_none() {
+                return Ok(ControlFlow::Continue(()));
+            }
             empty = false;
             Ok(ControlFlow::Break(()))
         })?;
@@ -149,9 +187,12 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         at: At<'_, K, N>,
         mut visit: impl FnMut(UK, V),
     ) -> Result<()> {
-        backend.map_visit(self.id, at.entry(), &mut |user_key, edit| {
-            let value = self.codec.decode_all(edit.current().unwrap_or_default())?;
-            visit(self.user_key_codec.decode_all(user_key)?, value);
+        let ttl = self.access.prepare(backend, at.entry())?;
+        backend.map_visit(self.id(), at.entry(), &mut |user_key, edit| {
+            if let Some(bytes) = see(edit, ttl)? {
+                let value = self.codec.decode_all(bytes)?;
+                visit(self.user_key_codec.decode_all(user_key)?, value);
+            }
             Ok(ControlFlow::Continue(()))
         })
     }
@@ -181,11 +222,14 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         at: At<'_, K, N>,
         mut change: impl FnMut(&UK, V) -> Option<V>,
     ) -> Result<()> {
-        backend.map_visit(self.id, at.entry(), &mut |user_key, edit| {
-            let value = self.codec.decode_all(edit.current().unwrap_or_default())?;
-            match change(&self.user_key_codec.decode_all(user_key)?, value) {
-                Some(value) => replace(edit, &self.codec, &value)?,
-                None => edit.remove(),
+        let ttl = self.access.prepare(backend, at.entry())?;
+        backend.map_visit(self.id(), at.entry(), &mut |user_key, edit| {
+            let Some(bytes) = see(edit, ttl)? else { return Ok(ControlFlow::Continue(())) };
+            let value = self.codec.decode_all(bytes)?;
+            let changed = change(&self.user_key_codec.decode_all(user_key)?, value);
+            match ttl {
+                None => store(edit, &self.codec, changed)?,
+                Some(ttl) => store_expiring(edit, &self.codec, ttl, changed)?,
             }
             Ok(ControlFlow::Continue(()))
         })
@@ -200,7 +244,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<()> {
-        backend.delete(self.id, at.entry())
+        self.access.delete(backend, at.entry())
     }
 
     #[inline]
@@ -209,4 +253,53 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         self.user_key_codec.encode_into(user_key, &mut bytes)?;
         Ok(bytes)
     }
+
+    /// Decodes the value of a user key, if it can be seen; removes it if it has expired, or stamps
+    /// it anew, as the time to live says.
+    fn read_expiring<R, B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: EntryKey<'_>,
+        user_key: &[u8],
+        ttl: &Ttl,
+        decode: impl FnOnce(&[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let Some(mut bytes) = backend.map_get(self.id(), at, user_key)? else { return Ok(None) };
+        let now = ttl.now();
+        let stamp = stamp::decode_from(&mut bytes)?;
+        if ttl.is_hidden(stamp, now) {
+            backend.map_remove(self.id(), at, user_key)?;
+            return Ok(None);
+        }
+        let read = decode(bytes)?;
+        if ttl.read_touches(stamp, now) && !ttl.is_expired(stamp, now) {
+            let mut stored = Scratch::new();
+            stamp::encode_into(now, &mut stored);
+            stored.extend_from_slice(bytes);
+            backend.map_put(self.id(), at, user_key, stored.as_slice())?;
+        }
+        Ok(Some(read))
+    }
+}
+
+/// The encoded value that a walk comes to, if it can be seen; removes it if it has expired, or
+/// stamps it anew, as the time to live says.
+#[inline]
+fn see<'a>(edit: &mut Edit<'a>, ttl: Option<&Ttl>) -> Result<Option<&'a [u8]>> {
+    let mut bytes = edit.current().unwrap_or_default();
+    let Some(ttl) = ttl else { return Ok(Some(bytes)) };
+    let now = ttl.now();
+    let stamp = stamp::decode_from(&mut bytes)?;
+    if ttl.is_hidden(stamp, now) {
+        edit.remove();
+        return Ok(None);
+    }
+    if ttl.read_touches(stamp, now) && !ttl.is_expired(stamp, now) {
+        edit.replace_with(|out| {
+            stamp::encode_into(now, out);
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
+    }
+    Ok(Some(bytes))
 }

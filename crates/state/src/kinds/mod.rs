@@ -8,6 +8,7 @@
 //!
 //! What a handle returns is owned by the caller: changing it does not change the state.
 
+mod access;
 mod aggregating;
 mod list;
 mod map;

@@ -3,15 +3,16 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use super::access::Access;
 use super::merge::Merge;
-use super::{Marker, current, describe, replace, update_one};
+use super::{Marker, describe};
 use crate::backend::KeyedBackend;
-use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
 use crate::entry::EntryKey;
 use crate::error::Result;
 use crate::id::StateId;
+use crate::migration::{StateOptions, ValueCodec};
 use crate::place::{At, KeyContext, NamespaceContext};
 
 /// Combines two values into one.
@@ -19,7 +20,7 @@ type Reduce<T> = Box<dyn Fn(T, T) -> T + Send + Sync>;
 
 /// The reduction of all values of type `T` added for each key `K` and namespace `N`.
 pub struct ReducingState<K, T, N = (), C = DefaultCodec<T>> {
-    id: StateId,
+    access: Access,
     codec: C,
     reduce: Reduce<T>,
     types: Marker<(K, N)>,
@@ -36,16 +37,30 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         name: &str,
         reduce: impl Fn(T, T) -> T + Send + Sync + 'static,
     ) -> Result<Self> {
+        Self::register_with(backend, name, reduce, StateOptions::new())
+    }
+
+    /// As [`Self::register`], with a time to live, or a say in how restored values are migrated.
+    ///
+    /// # Errors
+    /// As [`Self::register`], and what the migration meets.
+    pub fn register_with<B: KeyedBackend + ?Sized>(
+        backend: &mut B,
+        name: &str,
+        reduce: impl Fn(T, T) -> T + Send + Sync + 'static,
+        options: StateOptions,
+    ) -> Result<Self> {
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::Reducing, None, codec.identity())?;
-        let id = backend.register(&descriptor)?;
-        Ok(Self { id, codec, reduce: Box::new(reduce), types: PhantomData })
+        let value = ValueCodec::of::<T, C>(&codec, StateKind::Reducing);
+        let access = Access::register(backend, descriptor, &value, options)?;
+        Ok(Self { access, codec, reduce: Box::new(reduce), types: PhantomData })
     }
 
     /// The state's id in its backend.
     #[must_use]
     pub const fn id(&self) -> StateId {
-        self.id
+        self.access.id()
     }
 
     /// The reduction so far; `None` before the first add.
@@ -57,7 +72,7 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<Option<T>> {
-        backend.get(self.id, at.entry())?.map(|bytes| self.codec.decode_all(bytes)).transpose()
+        self.access.get(backend, at.entry(), &self.codec)
     }
 
     /// Adds a value.
@@ -71,9 +86,9 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         value: T,
     ) -> Result<()> {
         let mut value = Some(value);
-        update_one(backend, self.id, at.entry(), |edit| match value.take() {
-            Some(value) => self.fold(edit, value),
-            None => Ok(()),
+        self.access.update(backend, at.entry(), &self.codec, |stored| match value.take() {
+            Some(value) => Some(self.fold(stored, value)),
+            None => stored,
         })
     }
 
@@ -88,7 +103,9 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         entries: &[EntryKey<'_>],
         mut value: impl FnMut(usize) -> T,
     ) -> Result<()> {
-        backend.update_many(self.id, entries, &mut |index, edit| self.fold(edit, value(index)))
+        self.access.update_many(backend, entries, &self.codec, |index, stored| {
+            Some(self.fold(stored, value(index)))
+        })
     }
 
     /// Forgets all that was added.
@@ -100,7 +117,7 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<()> {
-        backend.delete(self.id, at.entry())
+        self.access.delete(backend, at.entry())
     }
 
     /// Makes one reduction of those of the namespaces `target` and `sources`, combined in this order, and
@@ -120,32 +137,27 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         let merge = Merge { key, sources, target };
         let mut combined: Option<T> = None;
         for entry in core::iter::once(merge.target()).chain(merge.sources()) {
-            let Some(bytes) = backend.get(self.id, entry)? else { continue };
-            let value = self.codec.decode_all(bytes)?;
-            combined = Some(match combined {
-                Some(before) => (self.reduce)(before, value),
-                None => value,
-            });
+            if let Some(value) = self.access.get_live(backend, entry, &self.codec)? {
+                combined = Some(self.fold(combined, value));
+            }
         }
-        let Some(combined) = combined else { return Ok(()) };
-        let mut bytes = Scratch::new();
-        self.codec.encode_into(&combined, &mut bytes)?;
-        backend.put(self.id, merge.target(), bytes.as_slice())?;
-        merge.delete_sources(backend, self.id)
+        if let Some(combined) = combined {
+            self.access.put(backend, merge.target(), &self.codec, &combined)?;
+        }
+        merge.delete_sources(backend, self.id())
     }
 
     #[inline]
-    fn fold(&self, edit: &mut crate::Edit<'_>, value: T) -> Result<()> {
-        let next = match current(edit, &self.codec)? {
+    fn fold(&self, stored: Option<T>, value: T) -> T {
+        match stored {
             Some(stored) => (self.reduce)(stored, value),
             None => value,
-        };
-        replace(edit, &self.codec, &next)
+        }
     }
 }
 
 impl<K, T, N, C> fmt::Debug for ReducingState<K, T, N, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReducingState").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("ReducingState").field("access", &self.access).finish_non_exhaustive()
     }
 }

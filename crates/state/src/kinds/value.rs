@@ -2,20 +2,21 @@
 
 use core::marker::PhantomData;
 
-use super::{Marker, current, describe, replace, update_one};
+use super::access::Access;
+use super::{Marker, describe};
 use crate::backend::KeyedBackend;
-use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec, HasCodec};
 use crate::descriptor::StateKind;
 use crate::entry::EntryKey;
 use crate::error::Result;
 use crate::id::StateId;
+use crate::migration::{StateOptions, ValueCodec};
 use crate::place::At;
 
 /// A value of type `V` for each key `K` and namespace `N`.
 #[derive(Debug)]
 pub struct ValueState<K, V, N = (), C = DefaultCodec<V>> {
-    id: StateId,
+    access: Access,
     codec: C,
     types: Marker<(K, V, N)>,
 }
@@ -26,15 +27,29 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
     /// # Errors
     /// As [`KeyedBackend::register`].
     pub fn register<B: KeyedBackend + ?Sized>(backend: &mut B, name: &str) -> Result<Self> {
+        Self::register_with(backend, name, StateOptions::new())
+    }
+
+    /// As [`Self::register`], with a time to live, or a say in how restored values are migrated.
+    ///
+    /// # Errors
+    /// As [`Self::register`], and what the migration meets.
+    pub fn register_with<B: KeyedBackend + ?Sized>(
+        backend: &mut B,
+        name: &str,
+        options: StateOptions,
+    ) -> Result<Self> {
         let codec = C::default();
         let descriptor = describe::<K, N>(name, StateKind::Value, None, codec.identity())?;
-        Ok(Self { id: backend.register(&descriptor)?, codec, types: PhantomData })
+        let value = ValueCodec::of::<V, C>(&codec, StateKind::Value);
+        let access = Access::register(backend, descriptor, &value, options)?;
+        Ok(Self { access, codec, types: PhantomData })
     }
 
     /// The state's id in its backend.
     #[must_use]
     pub const fn id(&self) -> StateId {
-        self.id
+        self.access.id()
     }
 
     /// The value, if there is one.
@@ -47,7 +62,7 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<Option<V>> {
-        backend.get(self.id, at.entry())?.map(|bytes| self.codec.decode_all(bytes)).transpose()
+        self.access.get(backend, at.entry(), &self.codec)
     }
 
     /// The value, or what `default` makes where there is none; the default is not stored.
@@ -75,9 +90,7 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         at: At<'_, K, N>,
         value: &V,
     ) -> Result<()> {
-        let mut bytes = Scratch::new();
-        self.codec.encode_into(value, &mut bytes)?;
-        backend.put(self.id, at.entry(), bytes.as_slice())
+        self.access.put(backend, at.entry(), &self.codec, value)
     }
 
     /// Deletes the value, if there is one.
@@ -89,7 +102,7 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         backend: &mut B,
         at: At<'_, K, N>,
     ) -> Result<()> {
-        backend.delete(self.id, at.entry())
+        self.access.delete(backend, at.entry())
     }
 
     /// Replaces the value by what `change` makes of it; `None` stands for no value on both sides.
@@ -102,15 +115,9 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         &self,
         backend: &mut B,
         at: At<'_, K, N>,
-        mut change: impl FnMut(Option<V>) -> Option<V>,
+        change: impl FnMut(Option<V>) -> Option<V>,
     ) -> Result<()> {
-        update_one(backend, self.id, at.entry(), |edit| match change(current(edit, &self.codec)?) {
-            Some(value) => replace(edit, &self.codec, &value),
-            None => {
-                edit.remove();
-                Ok(())
-            }
-        })
+        self.access.update(backend, at.entry(), &self.codec, change)
     }
 
     /// [`Self::update`] for many addresses at once, in order; `change` gets the position too. The
@@ -123,17 +130,8 @@ impl<K: HasCodec, V, N: HasCodec, C: Codec<V>> ValueState<K, V, N, C> {
         &self,
         backend: &mut B,
         entries: &[EntryKey<'_>],
-        mut change: impl FnMut(usize, Option<V>) -> Option<V>,
+        change: impl FnMut(usize, Option<V>) -> Option<V>,
     ) -> Result<()> {
-        backend.update_many(self.id, entries, &mut |index, edit| match change(
-            index,
-            current(edit, &self.codec)?,
-        ) {
-            Some(value) => replace(edit, &self.codec, &value),
-            None => {
-                edit.remove();
-                Ok(())
-            }
-        })
+        self.access.update_many(backend, entries, &self.codec, change)
     }
 }
