@@ -10,6 +10,7 @@ use super::slot::{Bytes, Declaration, Items, SlotId};
 use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec};
 use crate::error::{ErrorKind, Result, StateError};
+use crate::migration::{Migrations, plan_migration};
 
 /// A map from `K` to `V` that every subtask holds alike. Nothing enforces that: change it only in
 /// answer to records that all subtasks see, and from them alone. Walks ascend by encoded key, so
@@ -26,12 +27,26 @@ impl<K, V, CK: Codec<K>, CV: Codec<V>> BroadcastState<K, V, CK, CV> {
     /// Registers the broadcast state called `name`, or finds it restored.
     ///
     /// # Errors
-    /// [`ErrorKind::Incompatible`] if a state of that name has another redistribution or codec;
-    /// one restored without the names of its codecs must decode with these.
-    /// [`ErrorKind::Corrupt`] if restored items are no entries of a map;
+    /// [`ErrorKind::Incompatible`] if a state of that name has another redistribution or key codec,
+    /// or another value codec that this one [does not offer](Codec::evolve_from) to read; one
+    /// restored without the names of its codecs must decode with these. [`ErrorKind::Corrupt`] if restored items are no entries of a map;
     /// [`ErrorKind::InvalidArgument`] if no state can have that name;
     /// [`ErrorKind::ResourceExhausted`] past [`STATES_MAX`](crate::STATES_MAX) states.
     pub fn register(store: &mut OperatorState, name: &str) -> Result<Self> {
+        Self::register_with(store, name, &Migrations::new())
+    }
+
+    /// As [`Self::register`]; values of older codecs are migrated along these steps, all of them
+    /// now.
+    ///
+    /// # Errors
+    /// As [`Self::register`], if no chain of steps leads to the declared codec; what a step
+    /// returns, and then nothing was changed.
+    pub fn register_with(
+        store: &mut OperatorState,
+        name: &str,
+        migrations: &Migrations,
+    ) -> Result<Self> {
         let (key_codec, value_codec) = (CK::default(), CV::default());
         let codecs =
             OperatorStateCodecs { key: Some(key_codec.identity()), value: value_codec.identity() };
@@ -41,6 +56,7 @@ impl<K, V, CK: Codec<K>, CV: Codec<V>> BroadcastState<K, V, CK, CV> {
             codecs,
             check_key: &|bytes| key_codec.decode_all(bytes).map(drop),
             check_value: &|bytes| value_codec.decode_all(bytes).map(drop),
+            plan_values: &|written| plan_migration::<V, CV>(written, migrations),
         })?;
         Ok(Self { id, key_codec, value_codec, types: PhantomData })
     }

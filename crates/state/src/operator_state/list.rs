@@ -9,6 +9,7 @@ use super::slot::{Bytes, Declaration, Items, SlotId};
 use crate::buffer::Scratch;
 use crate::codec::{Codec, DefaultCodec};
 use crate::error::{ErrorKind, Result, StateError};
+use crate::migration::{Migrations, plan_migration};
 
 /// A split or union list of `T`. Items keep the order they were added in; a snapshot has them in
 /// that order, and so does a restore, items of lower subtasks first.
@@ -24,12 +25,27 @@ impl<T, C: Codec<T>> OperatorList<T, C> {
     /// goes to one subtask.
     ///
     /// # Errors
-    /// [`ErrorKind::Incompatible`] if a state of that name has another redistribution or codec;
-    /// one restored without the name of its codec must decode with this one.
-    /// [`ErrorKind::InvalidArgument`] if no state can have that name;
-    /// [`ErrorKind::ResourceExhausted`] past [`STATES_MAX`](crate::STATES_MAX) states.
+    /// [`ErrorKind::Incompatible`] if a state of that name has another redistribution, or another
+    /// codec that this one [does not offer](Codec::evolve_from) to read; one restored without the
+    /// name of its codec must decode with this one. [`ErrorKind::InvalidArgument`] if no state can
+    /// have that name; [`ErrorKind::ResourceExhausted`] past [`STATES_MAX`](crate::STATES_MAX)
+    /// states.
     pub fn register_split(store: &mut OperatorState, name: &str) -> Result<Self> {
-        Self::register(store, name, Redistribution::Split)
+        Self::register(store, name, Redistribution::Split, &Migrations::new())
+    }
+
+    /// As [`Self::register_split`]; items of older codecs are migrated along these steps, all of
+    /// them now.
+    ///
+    /// # Errors
+    /// As [`Self::register_split`], if no chain of steps leads to the declared codec; what a step
+    /// returns, and then nothing was changed.
+    pub fn register_split_with(
+        store: &mut OperatorState,
+        name: &str,
+        migrations: &Migrations,
+    ) -> Result<Self> {
+        Self::register(store, name, Redistribution::Split, migrations)
     }
 
     /// Registers the union list called `name`, or finds it restored: each subtask gets all items
@@ -38,13 +54,27 @@ impl<T, C: Codec<T>> OperatorList<T, C> {
     /// # Errors
     /// As [`Self::register_split`].
     pub fn register_union(store: &mut OperatorState, name: &str) -> Result<Self> {
-        Self::register(store, name, Redistribution::Union)
+        Self::register(store, name, Redistribution::Union, &Migrations::new())
+    }
+
+    /// As [`Self::register_union`]; items of older codecs are migrated along these steps, all of
+    /// them now.
+    ///
+    /// # Errors
+    /// As [`Self::register_split_with`].
+    pub fn register_union_with(
+        store: &mut OperatorState,
+        name: &str,
+        migrations: &Migrations,
+    ) -> Result<Self> {
+        Self::register(store, name, Redistribution::Union, migrations)
     }
 
     fn register(
         store: &mut OperatorState,
         name: &str,
         redistribution: Redistribution,
+        migrations: &Migrations,
     ) -> Result<Self> {
         let codec = C::default();
         let id = store.declare(&Declaration {
@@ -53,6 +83,7 @@ impl<T, C: Codec<T>> OperatorList<T, C> {
             codecs: OperatorStateCodecs { key: None, value: codec.identity() },
             check_key: &|_| Ok(()),
             check_value: &|bytes| codec.decode_all(bytes).map(drop),
+            plan_values: &|written| plan_migration::<T, C>(written, migrations),
         })?;
         Ok(Self { id, codec, types: PhantomData })
     }

@@ -16,6 +16,10 @@
 //! and is not declared again goes into every later snapshot as it is, until it is
 //! [discarded](OperatorState::discard).
 //!
+//! On restore the codecs that wrote a state are compared with those declared, by the rules of
+//! [migration](crate::migration): keys as they are, items and values as they are or migrated, all
+//! at once, when the state is registered.
+//!
 //! Failures leave the store as it was.
 //!
 //! ```

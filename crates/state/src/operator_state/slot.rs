@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::part::{OperatorStateCodecs, OperatorStatePart, Redistribution};
 use crate::buffer::Scratch;
-use crate::codec::{CodecIdentity, take, varint};
+use crate::codec::{CodecIdentity, malformed, take, varint};
 use crate::descriptor::STATE_NAME_BYTES_MAX;
 use crate::error::{ErrorKind, Result, StateError};
+use crate::migration::{Compatibility, MigrationPlan};
 
 /// Position of a state in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) struct Declaration<'a> {
     pub(super) check_key: &'a dyn Fn(&[u8]) -> Result<()>,
     /// Decodes a value.
     pub(super) check_value: &'a dyn Fn(&[u8]) -> Result<()>,
+    /// Says how values written with another codec become values of the declared one.
+    pub(super) plan_values: &'a dyn Fn(&CodecIdentity) -> Compatibility,
 }
 
 #[derive(Clone, Debug)]
@@ -133,72 +136,103 @@ impl Slot {
     /// Makes the state what the running program declares it to be, or changes nothing.
     pub(super) fn declare(&mut self, declaration: &Declaration<'_>) -> Result<()> {
         if self.redistribution != declaration.redistribution {
-            return Err(self.not_readable(
-                "items",
-                &format!("{} state", self.redistribution),
-                &format!("{} state", declaration.redistribution),
+            return Err(StateError::new(
+                ErrorKind::Incompatible,
+                format!(
+                    "operator state {:?} was written as {} state and is now declared as {} state: \
+                     declare it as it was written, or give the new state another name",
+                    self.name, self.redistribution, declaration.redistribution
+                ),
             ));
         }
-        let same_codecs = self.codecs.as_ref() == Some(&declaration.codecs);
-        if self.declared && same_codecs {
-            return Ok(());
+        let plan = match &self.codecs {
+            Some(written) => self.plan(written, declaration)?,
+            None => None,
+        };
+        if !self.declared {
+            self.items = self.read_as(declaration, plan.as_ref())?;
+            self.codecs = Some(declaration.codecs.clone());
+            self.declared = true;
         }
-        if let Some(written) = &self.codecs {
-            self.check_codecs(written, &declaration.codecs)?;
-        }
-        self.items = self.read_as(declaration)?;
-        self.codecs = Some(declaration.codecs.clone());
-        self.declared = true;
         Ok(())
     }
 
-    fn check_codecs(
+    /// How the stored values become what is declared; `None` if they are that.
+    fn plan(
         &self,
         written: &OperatorStateCodecs,
-        declared: &OperatorStateCodecs,
-    ) -> Result<()> {
-        let shown = |key: &Option<CodecIdentity>| {
-            key.as_ref().map_or_else(|| "no codec".to_owned(), |key| format!("codec {key}"))
-        };
-        if written.key != declared.key {
-            return Err(self.not_readable("key", &shown(&written.key), &shown(&declared.key)));
+        declaration: &Declaration<'_>,
+    ) -> Result<Option<MigrationPlan>> {
+        if let (Some(old), Some(new)) = (&written.key, &declaration.codecs.key)
+            && old != new
+        {
+            let why = "entries are found by its bytes, so it cannot change";
+            return Err(self.incompatible("key", (old, new), why));
         }
-        if written.value != declared.value {
-            let (old, new) = (&written.value, &declared.value);
-            return Err(self.not_readable(
-                "value",
-                &format!("codec {old}"),
-                &format!("codec {new}"),
-            ));
+        let (old, new) = (&written.value, &declaration.codecs.value);
+        if old == new {
+            return Ok(None);
         }
-        Ok(())
+        if self.declared {
+            let why =
+                "the program declares it both ways, and only what is not yet declared is migrated";
+            return Err(self.incompatible("value", (old, new), why));
+        }
+        match (declaration.plan_values)(old) {
+            Compatibility::AsIs => Ok(None),
+            Compatibility::AfterMigration(plan) => Ok(Some(plan)),
+            Compatibility::Incompatible(why) => Err(self.incompatible("value", (old, new), &why)),
+        }
     }
 
     /// The restored items in the form of the declared state.
-    fn read_as(&self, declaration: &Declaration<'_>) -> Result<Items> {
+    fn read_as(
+        &self,
+        declaration: &Declaration<'_>,
+        plan: Option<&MigrationPlan>,
+    ) -> Result<Items> {
         let Items::List(items) = &self.items else {
             return Ok(self.items.clone());
         };
-        if declaration.redistribution != Redistribution::Broadcast {
-            if self.codecs.is_none() {
-                for item in items.iter() {
-                    (declaration.check_value)(item).map_err(|error| self.unknown_codec(error))?;
-                }
-            }
+        if declaration.redistribution == Redistribution::Broadcast {
+            let entries = items.iter().map(|item| self.read_entry(item, declaration, plan));
+            return Ok(Items::Map(Arc::new(entries.collect::<Result<_>>()?)));
+        }
+        if self.codecs.is_some() && plan.is_none() {
             return Ok(self.items.clone());
         }
-        let mut entries = BTreeMap::new();
-        for item in items.iter() {
-            let (key, value) = split_entry(item).map_err(|error| {
-                error.context(format!("an item of broadcast state {:?}", self.name))
-            })?;
-            if self.codecs.is_none() {
-                (declaration.check_key)(key).map_err(|error| self.unknown_codec(error))?;
-                (declaration.check_value)(value).map_err(|error| self.unknown_codec(error))?;
-            }
-            entries.insert(Bytes::from(key), Bytes::from(value));
+        let items = items.iter().map(|item| self.read_value(item, declaration, plan));
+        Ok(Items::List(Arc::new(items.collect::<Result<_>>()?)))
+    }
+
+    fn read_entry(
+        &self,
+        item: &[u8],
+        declaration: &Declaration<'_>,
+        plan: Option<&MigrationPlan>,
+    ) -> Result<(Bytes, Bytes)> {
+        let (key, value) = split_entry(item)
+            .map_err(|error| error.context(format!("operator state {:?}", self.name)))?;
+        if self.codecs.is_none() {
+            (declaration.check_key)(key).map_err(|error| self.unknown_codec(error))?;
         }
-        Ok(Items::Map(Arc::new(entries)))
+        Ok((Bytes::from(key), self.read_value(value, declaration, plan)?))
+    }
+
+    fn read_value(
+        &self,
+        value: &[u8],
+        declaration: &Declaration<'_>,
+        plan: Option<&MigrationPlan>,
+    ) -> Result<Bytes> {
+        if let Some(plan) = plan {
+            return migrate(plan, value)
+                .map_err(|error| error.context(format!("operator state {:?}", self.name)));
+        }
+        if self.codecs.is_none() {
+            (declaration.check_value)(value).map_err(|error| self.unknown_codec(error))?;
+        }
+        Ok(Bytes::from(value))
     }
 
     #[cold]
@@ -215,16 +249,30 @@ impl Slot {
     }
 
     #[cold]
-    fn not_readable(&self, part: &str, written: &str, declared: &str) -> StateError {
+    fn incompatible(
+        &self,
+        part: &str,
+        (old, new): (&CodecIdentity, &CodecIdentity),
+        why: &str,
+    ) -> StateError {
+        let steps = if part == "value" { ", give a migration step" } else { "" };
         StateError::new(
             ErrorKind::Incompatible,
             format!(
-                "operator state {:?}: its {part} was written with {written} and is now declared \
-                 with {declared}: declare it as it was written, or give the new state another name",
+                "operator state {:?}: its {part} was written with codec {old} and is now declared \
+                 with codec {new}; {why}: declare it as it was written{steps}, or give the new \
+                 state another name",
                 self.name
             ),
         )
     }
+}
+
+/// What a whole value becomes along `plan`.
+fn migrate(plan: &MigrationPlan, mut value: &[u8]) -> Result<Bytes> {
+    let mut out = Scratch::new();
+    plan.convert(&mut value, &mut out)?;
+    if value.is_empty() { Ok(Bytes::from(out.as_slice())) } else { Err(malformed("one value")) }
 }
 
 /// How a state was written, for messages.

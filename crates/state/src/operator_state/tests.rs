@@ -1,8 +1,10 @@
 //! Operator state: typed access, snapshots, restore, compatibility.
 
 use super::*;
-use crate::codec::{CodecIdentity, StringCodec};
+use crate::buffer::Scratch;
+use crate::codec::{Codec, CodecIdentity, DefaultCodec, StringCodec};
 use crate::error::ErrorKind;
+use crate::migration::Migrations;
 use crate::snapshot_api::CancelFlag;
 
 fn parts(store: &OperatorState) -> Vec<OperatorStatePart> {
@@ -285,4 +287,135 @@ fn handles_take_codecs_other_than_the_types_own() {
         Some(Redistribution::Union)
     );
     assert_eq!(Redistribution::from_code(4), None);
+}
+
+/// What a state holds, at three versions of a program.
+#[derive(Debug, PartialEq)]
+struct Position1(u32);
+
+#[derive(Debug, PartialEq)]
+struct Position2(u64);
+
+#[derive(Debug, PartialEq)]
+struct Position3(String);
+
+macro_rules! codec_of {
+    ($type:ident, $codec:ident, $inner:ty, $version:literal) => {
+        #[derive(Clone, Default)]
+        struct $codec;
+        impl Codec<$type> for $codec {
+            fn identity(&self) -> CodecIdentity {
+                CodecIdentity::new("test:position", $version)
+            }
+            fn encode_into(&self, value: &$type, out: &mut Scratch) -> Result<()> {
+                DefaultCodec::<$inner>::default().encode_into(&value.0, out)
+            }
+            fn decode_from(&self, input: &mut &[u8]) -> Result<$type> {
+                Ok($type(DefaultCodec::<$inner>::default().decode_from(input)?))
+            }
+        }
+        impl HasCodec for $type {
+            type Codec = $codec;
+        }
+    };
+}
+codec_of!(Position1, Codec1, u32, 1);
+codec_of!(Position2, Codec2, u64, 2);
+codec_of!(Position3, Codec3, String, 3);
+
+fn first_version() -> Vec<OperatorStatePart> {
+    let mut store = OperatorState::new();
+    let split = store.split_list::<Position1>("split").unwrap();
+    split.add_all(&mut store, &[Position1(7), Position1(500)]).unwrap();
+    store.union_list::<Position1>("union").unwrap().add(&mut store, &Position1(8)).unwrap();
+    let map = store.broadcast::<u8, Position1>("map").unwrap();
+    map.put(&mut store, &1, &Position1(9)).unwrap();
+    map.put(&mut store, &2, &Position1(500)).unwrap();
+    parts(&store)
+}
+
+fn steps() -> Migrations {
+    Migrations::new()
+        .step(|old: Position1| Position2(u64::from(old.0) * 10))
+        .step(|old: Position2| Position3(format!("at {}", old.0)))
+}
+
+#[test]
+fn items_and_values_of_older_versions_are_migrated_through_those_between() {
+    let mut store = OperatorState::restore(first_version()).unwrap();
+    let split =
+        OperatorList::<Position3>::register_split_with(&mut store, "split", &steps()).unwrap();
+    let union =
+        OperatorList::<Position3>::register_union_with(&mut store, "union", &steps()).unwrap();
+    let map = BroadcastState::<u8, Position3>::register_with(&mut store, "map", &steps()).unwrap();
+    let at = |text: &str| Position3(text.into());
+    assert_eq!(split.get(&store).unwrap(), [at("at 70"), at("at 5000")]);
+    assert_eq!(union.get(&store).unwrap(), [at("at 80")]);
+    assert_eq!(map.get(&store, &1).unwrap(), Some(at("at 90")));
+    assert_eq!(map.get(&store, &2).unwrap(), Some(at("at 5000")));
+    let snapshot = parts(&store);
+    let versions = snapshot.iter().map(|part| part.codecs.as_ref().unwrap().value.version());
+    assert_eq!(versions.collect::<Vec<_>>(), [3, 3, 3]);
+    let mut again = OperatorState::restore(snapshot).unwrap();
+    let split = again.split_list::<Position3>("split").unwrap();
+    assert_eq!(split.get(&again).unwrap(), [at("at 70"), at("at 5000")]);
+}
+
+#[test]
+fn a_migration_without_a_way_or_with_a_failing_step_changes_nothing() {
+    let failing = Migrations::new().try_step(|old: Position1| {
+        if old.0 == 500 {
+            return Err(StateError::new(ErrorKind::UserCode, "too far"));
+        }
+        Ok(Position2(old.0.into()))
+    });
+    let mut store = OperatorState::restore(first_version()).unwrap();
+    let last_step = Migrations::new().step(|old: Position2| Position3(format!("{}", old.0)));
+    for migrations in [Migrations::new(), last_step] {
+        let error = refused(OperatorList::<Position3>::register_split_with(
+            &mut store,
+            "split",
+            &migrations,
+        ));
+        assert_eq!(error.kind(), ErrorKind::Incompatible);
+        for part in ["\"split\"", "test:position v1", "test:position v3", "give a migration step"] {
+            assert!(error.message().contains(part), "{part} is not in: {error}");
+        }
+    }
+    let errors = [
+        refused(OperatorList::<Position2>::register_split_with(&mut store, "split", &failing)),
+        refused(BroadcastState::<u8, Position2>::register_with(&mut store, "map", &failing)),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::UserCode, "{error}");
+        assert!(error.message().contains("too far"), "{error}");
+        assert!(error.message().contains("operator state"), "{error}");
+    }
+    assert_eq!(parts(&store), first_version());
+}
+
+#[test]
+fn a_state_that_is_declared_is_not_migrated_under_its_handle() {
+    let mut store = OperatorState::restore(first_version()).unwrap();
+    let old = store.split_list::<Position1>("split").unwrap();
+    let error =
+        refused(OperatorList::<Position3>::register_split_with(&mut store, "split", &steps()));
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert_eq!(old.get(&store).unwrap(), [Position1(7), Position1(500)]);
+}
+
+#[test]
+fn codecs_that_read_older_versions_of_themselves_need_no_steps() {
+    #[derive(Debug, PartialEq)]
+    struct Rule {
+        limit: u64,
+        active: bool,
+    }
+    crate::record!(Rule, version 2, { limit: u64, active: bool = true });
+    let mut part = list_part("rules", Redistribution::Union, &[5]);
+    part.codecs =
+        Some(OperatorStateCodecs { key: None, value: CodecIdentity::new("record<limit:u64>", 1) });
+    let mut store = OperatorState::restore([part]).unwrap();
+    let rules = store.union_list::<Rule>("rules").unwrap();
+    assert_eq!(rules.get(&store).unwrap(), [Rule { limit: 5, active: true }]);
 }
