@@ -24,11 +24,11 @@ use millpond_checkpoint::driver::CheckpointStorage;
 use millpond_memory::MemoryBackendFactory;
 use millpond_runtime::sink::{PreCommit, RecoverySummary, Sink, SinkFactory, SinkRecovery};
 use millpond_runtime::{
-    Job, JobEnvironment, JobGraph, JobSettings, KeyedBatch, KeyedOperator, OperatorContext,
-    QuietListener, Result, Source, SourceStatus, StartFrom, Timestamp,
+    Job, JobEnvironment, JobGraph, JobSettings, KeyedBatch, KeyedOperator, OpenContext,
+    OperatorContext, QuietListener, Result, Source, SourceStatus, StartFrom, Timestamp,
 };
 use millpond_state::seam::{Clock, SystemClock};
-use millpond_state::{AttemptId, CheckpointId, KeyedBackend, MaxParallelism, ValueState};
+use millpond_state::{AttemptId, CheckpointId, MaxParallelism, ValueState};
 use millpond_storage::LocalStore;
 
 const PARALLELISM: u32 = 2;
@@ -131,8 +131,9 @@ fn plain(size: Size) -> u64 {
 
 impl Source for Keys {
     type Record = u64;
+    type Position = u64;
 
-    fn restore(&mut self, _positions: &[Vec<u8>]) -> Result<()> {
+    fn restore(&mut self, _positions: Vec<u64>) -> Result<()> {
         Ok(())
     }
 
@@ -150,8 +151,8 @@ impl Source for Keys {
         None
     }
 
-    fn positions(&mut self) -> Result<Vec<Vec<u8>>> {
-        Ok(vec![self.left.to_le_bytes().to_vec()])
+    fn positions(&mut self) -> Result<Vec<u64>> {
+        Ok(vec![self.left])
     }
 }
 
@@ -165,16 +166,18 @@ impl KeyedOperator for Count {
     type In = u64;
     type Key = u64;
     type Out = u64;
+    type Side = ();
+    type TimerNamespace = ();
 
-    fn open(&mut self, backend: &mut dyn KeyedBackend) -> Result<()> {
-        self.state = Some(ValueState::register(backend, "count")?);
+    fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        self.state = Some(ValueState::register(cx.backend(), "count")?);
         Ok(())
     }
 
     fn process(
         &mut self,
         batch: &KeyedBatch<'_, u64>,
-        cx: &mut OperatorContext<'_, u64>,
+        cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()> {
         let Some(state) = &self.state else { return Ok(()) };
         let mut counts = [0u64; KeyedBatch::<u64>::RECORDS_MAX];
@@ -187,14 +190,6 @@ impl KeyedOperator for Count {
             Some(next)
         })?;
         cx.emit_all(counts.get(..batch.len()).unwrap_or_default())
-    }
-
-    fn on_watermark(&mut self, _cx: &mut OperatorContext<'_, u64>) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_end(&mut self, _cx: &mut OperatorContext<'_, u64>) -> Result<()> {
-        Ok(())
     }
 }
 
