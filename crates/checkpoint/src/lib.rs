@@ -51,6 +51,7 @@ pub mod coordinator;
 pub mod driver;
 pub mod error;
 pub mod failure;
+pub mod offline;
 pub mod pending;
 pub mod plan;
 pub mod retention;

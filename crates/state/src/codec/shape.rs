@@ -1,17 +1,22 @@
-//! Shapes: the grammar of codec names, which lets tools decode values without the program that
-//! wrote them.
+//! Shapes: the grammar of codec names, which lets tools decode and encode values without the
+//! program that they belong to.
 //!
 //! ```text
+//! name   = shape | "expiring<" ("processing" | "event") "," shape ">"
 //! shape  = "void" | "bool" | "u8".."u128" | "i8".."i128" | "f32" | "f64" | "string" | "bytes"
 //!        | "option<" shape ">" | "tuple<" shape {"," shape} ">"
 //!        | "record<" field {"," field} ">"
 //! field  = name ":" shape                     name: letters, digits, underscores
 //! ```
+//!
+//! An `expiring` value is 8 bytes, when it was last touched as an `i64`, and then the value.
 
 use core::fmt;
 
-use super::{Codec, DefaultCodec, malformed, text};
+use super::{Codec, DefaultCodec, HasCodec, malformed, text};
+use crate::buffer::Scratch;
 use crate::error::{ErrorKind, Result, StateError};
+use crate::time::{TimeDomain, UNKNOWN};
 
 /// Deepest nesting of a shape that is parsed: names come from files that may be damaged.
 const DEPTH_MAX: usize = 16;
@@ -40,6 +45,13 @@ pub enum Shape {
     Tuple(Vec<Shape>),
     /// Parts with names.
     Record(Vec<(String, Shape)>),
+    /// A value with the time it was last touched at; only as a whole value, never as a part.
+    Expiring {
+        /// By which clock.
+        domain: TimeDomain,
+        /// The value.
+        value: Box<Shape>,
+    },
 }
 
 /// A value decoded by its [`Shape`].
@@ -64,6 +76,14 @@ pub enum DynValue {
     Tuple(Vec<DynValue>),
     /// Parts with names.
     Record(Vec<(String, DynValue)>),
+    /// A value that expires.
+    Expiring {
+        /// When it was last touched, in milliseconds of its time domain; `None` if that was before
+        /// any time was known.
+        touched_ms: Option<i64>,
+        /// The value.
+        value: Box<DynValue>,
+    },
 }
 
 impl Shape {
@@ -74,7 +94,7 @@ impl Shape {
     /// program can decode.
     pub fn parse(name: &str) -> Result<Self> {
         let mut rest = name;
-        match parse_shape(&mut rest, 0) {
+        match parse_name(&mut rest) {
             Some(shape) if rest.is_empty() => Ok(shape),
             _ => Err(StateError::new(
                 ErrorKind::Incompatible,
@@ -115,7 +135,74 @@ impl Shape {
                     .map(|(name, shape)| Ok((name.clone(), shape.decode_from(input)?)))
                     .collect::<Result<_>>()?,
             ),
+            Self::Expiring { value, .. } => {
+                let stamp = DefaultCodec::<i64>::default().decode_from(input)?;
+                let touched_ms = (stamp != UNKNOWN).then_some(stamp);
+                DynValue::Expiring { touched_ms, value: Box::new(value.decode_from(input)?) }
+            }
         })
+    }
+
+    /// Appends the encoding of `value`: what the codec of this name gives for the typed value.
+    /// Floats are rounded to the shape's precision, fields of a record may come in any order, and a
+    /// value that expires may come without its time, which then is unknown. What decodes to
+    /// [`DynValue::None`] within an option is encoded as the option without a value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if the value does not have this shape; `out` then holds a part
+    /// of it.
+    pub fn encode_into(&self, value: &DynValue, out: &mut Scratch) -> Result<()> {
+        match (self, value) {
+            (Self::Void, DynValue::None) => Ok(()),
+            (Self::Option(_), DynValue::None) => put(&false, out),
+            (Self::Option(inner), value) => {
+                put(&true, out)?;
+                inner.encode_into(value, out)
+            }
+            (Self::Bool, DynValue::Bool(value)) => put(value, out),
+            (Self::Unsigned(bits), DynValue::Unsigned(value)) => {
+                encode_unsigned(*bits, *value, out).unwrap_or_else(|| Err(self.misfit(value)))
+            }
+            (Self::Signed(bits), DynValue::Signed(value)) => {
+                encode_signed(*bits, *value, out).unwrap_or_else(|| Err(self.misfit(value)))
+            }
+            (Self::Float(32), DynValue::Float(value)) => {
+                let rounded = *value as f32;
+                if rounded.is_infinite() && value.is_finite() {
+                    return Err(self.misfit(value));
+                }
+                put(&rounded, out)
+            }
+            (Self::Float(_), DynValue::Float(value)) => put(value, out),
+            (Self::String, DynValue::String(value)) => put(value, out),
+            (Self::Bytes, DynValue::Bytes(value)) => put(value, out),
+            (Self::Tuple(shapes), DynValue::Tuple(parts)) if shapes.len() == parts.len() => {
+                let mut pairs = shapes.iter().zip(parts);
+                pairs.try_for_each(|(shape, part)| shape.encode_into(part, out))
+            }
+            (Self::Record(shapes), DynValue::Record(fields)) if shapes.len() == fields.len() => {
+                shapes.iter().try_for_each(|(name, shape)| {
+                    let field = fields.iter().find(|(field, _)| field == name);
+                    let (_, value) = field.ok_or_else(|| self.misfit(value))?;
+                    shape.encode_into(value, out)
+                })
+            }
+            (Self::Expiring { value: shape, .. }, DynValue::Expiring { touched_ms, value }) => {
+                put(&touched_ms.unwrap_or(UNKNOWN), out)?;
+                shape.encode_into(value, out)
+            }
+            (Self::Expiring { value: shape, .. }, value) => {
+                put(&UNKNOWN, out)?;
+                shape.encode_into(value, out)
+            }
+            _ => Err(self.misfit(value)),
+        }
+    }
+
+    #[cold]
+    fn misfit(&self, value: impl fmt::Display) -> StateError {
+        let message = format!("{:?} is no value of shape {self}", value.to_string());
+        StateError::new(ErrorKind::InvalidArgument, message)
     }
 
     /// Decodes a value that must fill `bytes` exactly.
@@ -148,6 +235,32 @@ fn decode_signed(bits: u8, input: &mut &[u8]) -> Result<i128> {
     })
 }
 
+fn put<T: HasCodec>(value: &T, out: &mut Scratch) -> Result<()> {
+    DefaultCodec::<T>::default().encode_into(value, out)
+}
+
+/// `None` if the number has more than so many bits.
+fn encode_unsigned(bits: u8, value: u128, out: &mut Scratch) -> Option<Result<()>> {
+    Some(match bits {
+        8 => put(&u8::try_from(value).ok()?, out),
+        16 => put(&u16::try_from(value).ok()?, out),
+        32 => put(&u32::try_from(value).ok()?, out),
+        64 => put(&u64::try_from(value).ok()?, out),
+        _ => put(&value, out),
+    })
+}
+
+/// `None` if the number has more than so many bits.
+fn encode_signed(bits: u8, value: i128, out: &mut Scratch) -> Option<Result<()>> {
+    Some(match bits {
+        8 => put(&i8::try_from(value).ok()?, out),
+        16 => put(&i16::try_from(value).ok()?, out),
+        32 => put(&i32::try_from(value).ok()?, out),
+        64 => put(&i64::try_from(value).ok()?, out),
+        _ => put(&value, out),
+    })
+}
+
 fn word<'a>(input: &mut &'a str) -> &'a str {
     let end = input.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(input.len());
     let (word, rest) = input.split_at(end);
@@ -158,6 +271,16 @@ fn word<'a>(input: &mut &'a str) -> &'a str {
 fn eat(input: &mut &str, expected: char) -> Option<()> {
     *input = input.strip_prefix(expected)?;
     Some(())
+}
+
+fn parse_name(input: &mut &str) -> Option<Shape> {
+    let Some(rest) = input.strip_prefix("expiring<") else { return parse_shape(input, 0) };
+    *input = rest;
+    let domain = TimeDomain::from_name(word(input))?;
+    eat(input, ',')?;
+    let value = Box::new(parse_shape(input, 0)?);
+    eat(input, '>')?;
+    Some(Shape::Expiring { domain, value })
 }
 
 fn parse_shape(input: &mut &str, depth: usize) -> Option<Shape> {
@@ -207,8 +330,35 @@ fn parse_list<T>(input: &mut &str, part: impl Fn(&mut &str) -> Option<T>) -> Opt
     }
 }
 
+impl fmt::Display for Shape {
+    /// The name that [`Shape::parse`] takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Void => f.write_str("void"),
+            Self::Bool => f.write_str("bool"),
+            Self::Unsigned(bits) => write!(f, "u{bits}"),
+            Self::Signed(bits) => write!(f, "i{bits}"),
+            Self::Float(bits) => write!(f, "f{bits}"),
+            Self::String => f.write_str("string"),
+            Self::Bytes => f.write_str("bytes"),
+            Self::Option(inner) => write!(f, "option<{inner}>"),
+            Self::Tuple(parts) => {
+                let names: Vec<String> = parts.iter().map(Self::to_string).collect();
+                write!(f, "tuple<{}>", names.join(","))
+            }
+            Self::Record(fields) => {
+                let field = |(name, shape): &(String, Self)| format!("{name}:{shape}");
+                let names: Vec<String> = fields.iter().map(field).collect();
+                write!(f, "record<{}>", names.join(","))
+            }
+            Self::Expiring { domain, value } => write!(f, "expiring<{domain},{value}>"),
+        }
+    }
+}
+
 impl fmt::Display for DynValue {
-    /// Plain text, as a cell of a table: parts in parentheses, bytes in hexadecimal.
+    /// Plain text, as a cell of a table: parts in parentheses, bytes in hexadecimal, a value that
+    /// expires without its time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => Ok(()),
@@ -222,6 +372,7 @@ impl fmt::Display for DynValue {
             Self::Record(fields) => {
                 write_parts(f, fields.iter().map(|(name, part)| (Some(name.as_str()), part)))
             }
+            Self::Expiring { value, .. } => value.fmt(f),
         }
     }
 }
@@ -241,4 +392,84 @@ fn write_parts<'a>(
         }
     }
     f.write_str(")")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 6] = [
+        "void",
+        "tuple<u8,i16,f32,f64,bool>",
+        "record<a:option<string>,b:bytes,c:tuple<u128,i128>>",
+        "option<record<x:u32,y:i64>>",
+        "expiring<event,record<a:u64>>",
+        "expiring<processing,string>",
+    ];
+
+    fn sample(shape: &Shape) -> DynValue {
+        match shape {
+            Shape::Void => DynValue::None,
+            Shape::Bool => DynValue::Bool(true),
+            Shape::Unsigned(bits) => DynValue::Unsigned(u128::MAX >> (128 - u32::from(*bits))),
+            Shape::Signed(bits) => DynValue::Signed(i128::MIN >> (128 - u32::from(*bits))),
+            Shape::Float(_) => DynValue::Float(-1.5),
+            Shape::String => DynValue::String("N14228, \u{e9}".to_owned()),
+            Shape::Bytes => DynValue::Bytes(vec![0, 255]),
+            Shape::Option(inner) => sample(inner),
+            Shape::Tuple(parts) => DynValue::Tuple(parts.iter().map(sample).collect()),
+            Shape::Record(fields) => DynValue::Record(
+                fields.iter().map(|(name, shape)| (name.clone(), sample(shape))).collect(),
+            ),
+            Shape::Expiring { value, .. } => {
+                DynValue::Expiring { touched_ms: Some(-7), value: Box::new(sample(value)) }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_shape_encodes_it_decodes_and_its_name_parses_back() {
+        for name in NAMES {
+            let shape = Shape::parse(name).unwrap();
+            assert_eq!(shape.to_string(), name);
+            let (value, mut out) = (sample(&shape), Scratch::new());
+            shape.encode_into(&value, &mut out).unwrap();
+            assert_eq!(shape.decode_all(out.as_slice()).unwrap(), value, "{name}");
+        }
+        assert!(Shape::parse("option<expiring<event,u8>>").is_err());
+        assert!(Shape::parse("expiring<soon,u8>").is_err());
+    }
+
+    #[test]
+    fn a_value_is_encoded_as_its_type_would_be() {
+        let mut typed = Scratch::new();
+        put(&(String::from("a"), Some(-3i32), 0.25f32), &mut typed).unwrap();
+        let shape = Shape::parse("tuple<string,option<i32>,f32>").unwrap();
+        let parts = vec![DynValue::String("a".into()), DynValue::Signed(-3), DynValue::Float(0.25)];
+        let mut out = Scratch::new();
+        shape.encode_into(&DynValue::Tuple(parts), &mut out).unwrap();
+        assert_eq!(out.as_slice(), typed.as_slice());
+    }
+
+    #[test]
+    fn a_value_of_another_shape_is_refused_and_named() {
+        let refused = |name: &str, value: DynValue| {
+            let error = Shape::parse(name).unwrap().encode_into(&value, &mut Scratch::new());
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            error.to_string()
+        };
+        assert!(refused("u8", DynValue::Unsigned(256)).contains("\"256\" is no value of shape u8"));
+        refused("i8", DynValue::Signed(-129));
+        refused("u8", DynValue::Signed(1));
+        refused("f32", DynValue::Float(1e300));
+        refused("tuple<u8>", DynValue::Tuple(Vec::new()));
+        let field = |name: &str| DynValue::Record(vec![(name.to_owned(), DynValue::Bool(true))]);
+        refused("record<a:bool>", field("b"));
+        let expiring = Shape::parse("expiring<event,record<a:bool>>").unwrap();
+        let mut out = Scratch::new();
+        expiring.encode_into(&field("a"), &mut out).unwrap();
+        let back = expiring.decode_all(out.as_slice()).unwrap();
+        assert_eq!(back, DynValue::Expiring { touched_ms: None, value: Box::new(field("a")) });
+    }
 }
