@@ -105,8 +105,7 @@ impl MemoryBackend {
     fn get_slow(&self, state: StateId, at: &EntryKey<'_>) -> Result<Option<&[u8]>> {
         let Some(table) = self.tables.get(state.index()) else { return Ok(None) };
         let Some(group) = table.group(at.group())? else { return Ok(None) };
-        let hash = address_hash(at);
-        Ok(group.segment_of(hash).and_then(|segment| segment.get(at, hash)))
+        Ok(group.segment_of(address_hash(at)).and_then(|segment| segment.get(at)))
     }
 
     /// The value of an entry of a state whose values may be in pieces, or the error if this is no
@@ -271,7 +270,7 @@ impl KeyedBackend for MemoryBackend {
         };
         let group = table.group_mut(at.group(), &mut self.env)?;
         let spot = group.spot(address_hash(at));
-        group.update(at, spot, &mut self.edit, &mut self.env, |edit| change(0, edit))
+        group.update((0, at), spot, change, &mut self.edit, &mut self.env)
     }
 
     fn map_get<'a>(

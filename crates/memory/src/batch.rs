@@ -27,39 +27,48 @@ const WINDOW: usize = 32;
 /// Bytes of an entry that are prefetched: those of one with an 8-byte key and value.
 const HEAD_BYTES: usize = 24;
 
-/// What the first passes learned about a window: by position in it.
+/// What is known of the entries of a window, by position in it.
 struct Hints<'t> {
-    spots: [Spot; WINDOW],
+    /// Hash of key and namespace.
+    hashes: [u64; WINDOW],
     segments: [Option<&'t Segment>; WINDOW],
 }
 
 /// Looks a window of at most [`WINDOW`] entries up, as far as that needs no waiting. Entries of
 /// foreign key groups are no error here: the last pass meets them in order.
 #[inline(always)]
-fn look_up<'t>(table: &'t Table, entries: &[EntryKey<'_>]) -> Hints<'t> {
-    let nowhere = Spot { hash: 0, slot: 0, place: NOWHERE };
-    let mut hints = Hints { spots: [nowhere; WINDOW], segments: [None; WINDOW] };
-    for ((at, spot), segment) in entries.iter().zip(&mut hints.spots).zip(&mut hints.segments) {
-        spot.hash = address_hash(at);
+fn look_up<'t>(
+    table: &'t Table,
+    entries: &[EntryKey<'_>],
+    spots: &mut [Spot; WINDOW],
+    hints: &mut Hints<'t>,
+) {
+    let Hints { hashes, segments } = hints;
+    let hinted = spots.iter_mut().zip(&mut *hashes).zip(&mut *segments);
+    for (at, ((spot, known), segment)) in entries.iter().zip(hinted) {
+        let hash = address_hash(at);
+        let (mut slot, mut found) = (0, None);
         if let Some(group) = table.group_if(at.group()) {
-            spot.slot = group.slot_index(spot.hash);
-            *segment = group.nth_segment(spot.slot);
+            slot = group.slot_index(hash);
+            found = group.nth_segment(slot);
         }
-        if let Some(segment) = segment {
-            segment.index.prefetch(spot.hash);
+        if let Some(segment) = found {
+            segment.index.prefetch(hash);
         }
+        *spot = Spot { slot: slot as u32, place: NOWHERE };
+        (*known, *segment) = (hash, found);
     }
-    for (spot, segment) in hints.spots.iter_mut().zip(&hints.segments).take(entries.len()) {
+    let hinted = spots.iter_mut().zip(hashes).zip(segments);
+    for (_, ((spot, hash), segment)) in entries.iter().zip(hinted) {
         if let Some(segment) = segment
-            && let Some(place) = segment.first_place(spot.hash)
+            && let Some(place) = segment.first_place(*hash)
         {
             spot.place = place;
             // Both ends: the entry may lie across two cache lines.
-            prefetch_index(&segment.arena, place);
-            prefetch_index(&segment.arena, place + HEAD_BYTES - 1);
+            prefetch_index(&segment.arena, place as usize);
+            prefetch_index(&segment.arena, place as usize + HEAD_BYTES - 1);
         }
     }
-    hints
 }
 
 /// Reads many entries.
@@ -68,14 +77,16 @@ pub(crate) fn get_many<'t>(
     entries: &[EntryKey<'_>],
     out: &mut [Option<&'t [u8]>],
 ) -> Result<()> {
+    let mut spots = [Spot::default(); WINDOW];
+    let mut hints = Hints { hashes: [0; WINDOW], segments: [None; WINDOW] };
     for (entries, out) in entries.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
-        let hints = look_up(table, entries);
-        let hinted = hints.spots.iter().zip(&hints.segments);
-        for (((spot, segment), at), out) in hinted.zip(entries).zip(out) {
+        look_up(table, entries, &mut spots, &mut hints);
+        let hinted = spots.iter().zip(&hints.segments);
+        for ((at, out), (spot, segment)) in entries.iter().zip(out).zip(hinted) {
             *out = match segment {
                 Some(segment) => short_key(at)
                     .and_then(|key| segment.short_at(key, spot.place))
-                    .or_else(|| segment.get(at, spot.hash)),
+                    .or_else(|| segment.get(at)),
                 None => table.group(at.group()).map(|_| None)?,
             };
         }
@@ -90,12 +101,14 @@ pub(crate) fn put_many(
     values: &[&[u8]],
     env: &mut Env,
 ) -> Result<()> {
+    let mut spots = [Spot::default(); WINDOW];
     for (entries, values) in entries.chunks(WINDOW).zip(values.chunks(WINDOW)) {
-        let Hints { spots, .. } = look_up(table, entries);
+        let mut hints = Hints { hashes: [0; WINDOW], segments: [None; WINDOW] };
+        look_up(table, entries, &mut spots, &mut hints);
         let moves = env.moves;
-        for ((spot, at), value) in spots.iter().zip(entries).zip(values) {
+        for ((at, value), spot) in entries.iter().zip(values).zip(&spots) {
             let group = table.group_mut(at.group(), env)?;
-            let spot = if env.moves == moves { *spot } else { group.spot(spot.hash) };
+            let spot = if env.moves == moves { *spot } else { group.spot(address_hash(at)) };
             group.put(at, spot, value, env)?;
         }
     }
@@ -110,14 +123,15 @@ pub(crate) fn update_many(
     buffer: &mut EditBuffer,
     env: &mut Env,
 ) -> Result<()> {
-    let mut index = 0;
+    let (mut spots, mut index) = ([Spot::default(); WINDOW], 0);
     for entries in entries.chunks(WINDOW) {
-        let Hints { spots, .. } = look_up(table, entries);
+        let mut hints = Hints { hashes: [0; WINDOW], segments: [None; WINDOW] };
+        look_up(table, entries, &mut spots, &mut hints);
         let moves = env.moves;
-        for (spot, at) in spots.iter().zip(entries) {
+        for (at, spot) in entries.iter().zip(&spots) {
             let group = table.group_mut(at.group(), env)?;
-            let spot = if env.moves == moves { *spot } else { group.spot(spot.hash) };
-            group.update(at, spot, buffer, env, |edit| change(index, edit))?;
+            let spot = if env.moves == moves { *spot } else { group.spot(address_hash(at)) };
+            group.update((index, at), spot, change, buffer, env)?;
             index += 1;
         }
     }

@@ -15,7 +15,7 @@
 use crate::line::{Line, SLOTS, tag_of};
 
 /// No entry starts here.
-pub(crate) const NOWHERE: usize = u32::MAX as usize;
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// Slots of a line that may be used on average before lines are added.
 const LINE_FILL: usize = 14;
@@ -27,10 +27,11 @@ struct Offsets([u32; SLOTS]);
 
 /// The index of a segment. One without lines holds no memory.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Index {
     lines: Box<[Line]>,
     /// The size of all entries; 0 if they differ.
-    stride: usize,
+    stride: u32,
     offsets: Box<[Offsets]>,
     live: u32,
     /// Slots that are not empty: live and deleted ones.
@@ -69,12 +70,12 @@ impl Index {
     /// The size of all entries; 0 if they differ.
     #[inline]
     pub(crate) const fn stride(&self) -> usize {
-        self.stride
+        self.stride as usize
     }
 
     /// Fixes the size of entries, or lifts that: then offsets are to be set.
     pub(crate) fn set_stride(&mut self, stride: usize) {
-        self.stride = stride;
+        self.stride = stride as u32;
         let offsets = if stride == 0 { self.lines.len() } else { 0 };
         self.offsets = vec![Offsets([0; SLOTS]); offsets].into();
     }
@@ -111,12 +112,12 @@ impl Index {
 
     /// Where the entry of `slot` starts.
     #[inline(always)]
-    pub(crate) fn place(&self, slot: usize) -> usize {
+    pub(crate) fn place(&self, slot: usize) -> u32 {
         if self.stride != 0 {
-            return slot * self.stride;
+            return slot as u32 * self.stride;
         }
         let offsets = self.offsets.get(slot / SLOTS);
-        offsets.and_then(|line| line.0.get(slot % SLOTS)).map_or(NOWHERE, |at| *at as usize)
+        offsets.and_then(|line| line.0.get(slot % SLOTS)).map_or(NOWHERE, |at| *at)
     }
 
     /// Sets where the entry of `slot` starts, if entries differ in size.
@@ -182,13 +183,13 @@ impl Index {
         }
         let lines =
             if self.used > self.live + self.live / 8 { count } else { count + count / 8 + 1 };
-        Some(Self::with_lines(lines, self.stride))
+        Some(Self::with_lines(lines, self.stride()))
     }
 
     /// The index to use instead of this one if most of its slots are not needed any more.
     pub(crate) fn smaller(&self) -> Option<Self> {
         let lines = lines_for(self.len());
-        (lines < self.lines.len() / 2).then(|| Self::with_lines(lines, self.stride))
+        (lines < self.lines.len() / 2).then(|| Self::with_lines(lines, self.stride()))
     }
 }
 
@@ -213,11 +214,11 @@ mod tests {
             index.set_place(*slot, at);
         }
         for (at, slot) in slots.iter().enumerate() {
-            assert_eq!(index.place(*slot), at);
+            assert_eq!(index.place(*slot), at as u32);
         }
         assert_eq!((index.len(), index.live().count()), (100, 100));
         index.set_stride(24);
-        assert!(slots.iter().all(|slot| index.place(*slot) == 24 * slot));
+        assert!(slots.iter().all(|slot| index.place(*slot) as usize == 24 * slot));
     }
 
     #[test]

@@ -11,17 +11,17 @@
 
 use std::sync::Arc;
 
-use millpond_state::{Decision, Edit, EditBuffer, EntryKey, Result, check_value_len};
+use millpond_state::{BatchVisitor, Decision, EditBuffer, EntryKey, Result, check_value_len};
 
 use crate::env::Env;
 use crate::index::NOWHERE;
-use crate::probe::Probe;
+use crate::probe::{Probe, address_hash};
 use crate::segment::{Found, Payload, Segment};
 use crate::short::{ShortMut, short_key};
 use crate::slot::Slot;
 
 /// Entries of a segment, on average, above which the table is split further.
-const SEGMENT_ENTRIES: u64 = 1_000;
+const SEGMENT_ENTRIES: u64 = 2_000;
 
 /// Arena bytes of a segment, on average, above which the table is split further.
 const SEGMENT_BYTES: u64 = 64 * 1_024;
@@ -47,10 +47,8 @@ impl LinearTable {
     /// The number of the segment that a hash belongs to.
     #[inline]
     pub(crate) fn slot_index(&self, hash: u64) -> usize {
-        let index = hash as usize & self.mask;
-        // Without a branch, which would be unpredictable.
-        let missing = usize::from(index >= self.slots.len()).wrapping_neg();
-        index & !(missing & !(self.mask >> 1))
+        let (wide, narrow) = (hash as usize & self.mask, hash as usize & (self.mask >> 1));
+        if wide < self.slots.len() { wide } else { narrow }
     }
 
     /// The segment that holds what is looked for, if it is there.
@@ -76,57 +74,73 @@ impl LinearTable {
         self.segment(probe)?.find(probe)
     }
 
-    /// The plain short entry at `at`, for writing, if there is one in a segment that the table alone
-    /// owns.
+    /// Where to look for an entry first.
+    #[inline(always)]
+    pub(crate) fn spot(&self, hash: u64) -> Spot {
+        let slot = self.slot_index(hash);
+        let place = self.nth_segment(slot).and_then(|segment| segment.first_place(hash));
+        Spot { slot: slot as u32, place: place.unwrap_or(NOWHERE) }
+    }
+
+    /// The plain short entry at `at`, for writing, if it is at `spot` in a segment that the table
+    /// alone owns.
     #[inline(always)]
     fn short_mut(&mut self, at: &EntryKey<'_>, spot: Spot) -> Option<ShortMut<'_>> {
         let key = short_key(at)?;
-        let segment = self.slots.get_mut(spot.slot)?.own_mut()?;
-        let place =
-            if spot.place == NOWHERE { segment.first_place(spot.hash) } else { Some(spot.place) };
-        segment.short_mut(key, spot.hash, place)
+        self.slots.get_mut(spot.slot as usize)?.own_mut()?.short_at_mut(key, spot.place)
     }
 
-    /// Where to look for an entry.
-    #[inline(always)]
-    pub(crate) fn spot(&self, hash: u64) -> Spot {
-        Spot { hash, slot: self.slot_index(hash), place: NOWHERE }
+    /// As [`Self::short_mut`], wherever in its segment the entry is.
+    fn short_anywhere(&mut self, at: &EntryKey<'_>) -> Option<ShortMut<'_>> {
+        let (key, hash) = (short_key(at)?, at.hash());
+        let slot = self.slot_index(hash);
+        let place = self.nth_segment(slot)?.short_find(key, hash)?;
+        self.short_mut(at, Spot { slot: slot as u32, place })
     }
 
-    /// Lets `change` decide about an entry.
+    /// Lets `change` decide about the entry at `at`, which is number `index` of its batch.
     #[inline(always)]
     pub(crate) fn update(
         &mut self,
-        at: &EntryKey<'_>,
+        (index, at): (usize, &EntryKey<'_>),
         spot: Spot,
+        change: &mut BatchVisitor<'_>,
         buffer: &mut EditBuffer,
         env: &mut Env,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<()>,
     ) -> Result<()> {
         let Some(entry) = self.short_mut(at, spot) else {
-            return self.update_slow(at, spot.hash, buffer, env, change);
+            return self.update_slow((index, at), change, buffer, env);
         };
-        change(&mut buffer.begin(Some(entry.value)))?;
+        change(index, &mut buffer.begin(Some(entry.value)))?;
         if buffer.decision() == Decision::Replace && entry.overwrite(buffer.bytes(), env.epoch) {
             return Ok(());
         }
-        self.apply(at, spot.hash, true, buffer, env)
+        self.apply(at, true, buffer, env)
     }
 
     #[inline(never)]
     fn update_slow(
         &mut self,
-        at: &EntryKey<'_>,
-        hash: u64,
+        (index, at): (usize, &EntryKey<'_>),
+        change: &mut BatchVisitor<'_>,
         buffer: &mut EditBuffer,
         env: &mut Env,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<()>,
     ) -> Result<()> {
-        at.check_lengths()?;
-        let current = self.segment_of(hash).and_then(|segment| segment.get(at, hash));
-        let present = current.is_some();
-        change(&mut buffer.begin(current))?;
-        self.apply(at, hash, present, buffer, env)
+        let present = if let Some(entry) = self.short_anywhere(at) {
+            change(index, &mut buffer.begin(Some(entry.value)))?;
+            if buffer.decision() == Decision::Replace && entry.overwrite(buffer.bytes(), env.epoch)
+            {
+                return Ok(());
+            }
+            true
+        } else {
+            at.check_lengths()?;
+            let current = self.segment_of(address_hash(at)).and_then(|segment| segment.get(at));
+            let present = current.is_some();
+            change(index, &mut buffer.begin(current))?;
+            present
+        };
+        self.apply(at, present, buffer, env)
     }
 
     /// Applies what an edit decided about an entry that is `present` or not.
@@ -134,19 +148,18 @@ impl LinearTable {
     fn apply(
         &mut self,
         at: &EntryKey<'_>,
-        hash: u64,
         present: bool,
         buffer: &EditBuffer,
         env: &mut Env,
     ) -> Result<()> {
         match buffer.decision() {
             Decision::Keep => Ok(()),
-            Decision::Remove => self.remove(&Probe::with_hash(at, hash), env),
-            Decision::Replace if present => self.put_slow(at, hash, buffer.bytes(), env),
+            Decision::Remove => self.remove(&Probe::new(at), env),
+            Decision::Replace if present => self.put_slow(at, buffer.bytes(), env),
             Decision::Replace => {
                 let value = buffer.bytes();
                 check_value_len(value.len())?;
-                let probe = Probe::with_hash(at, hash);
+                let probe = Probe::new(at);
                 self.write(&probe, env, |segment, env| {
                     segment.insert(&probe, Payload::of(value), env).map(|()| Written::Added)
                 })
@@ -168,20 +181,19 @@ impl LinearTable {
         {
             return Ok(());
         }
-        self.put_slow(at, spot.hash, value, env)
+        self.put_slow(at, value, env)
     }
 
     #[inline(never)]
-    fn put_slow(
-        &mut self,
-        at: &EntryKey<'_>,
-        hash: u64,
-        value: &[u8],
-        env: &mut Env,
-    ) -> Result<()> {
+    fn put_slow(&mut self, at: &EntryKey<'_>, value: &[u8], env: &mut Env) -> Result<()> {
         at.check_lengths()?;
         check_value_len(value.len())?;
-        let probe = Probe::with_hash(at, hash);
+        if let Some(entry) = self.short_anywhere(at)
+            && entry.overwrite(value, env.epoch)
+        {
+            return Ok(());
+        }
+        let probe = Probe::new(at);
         self.write(&probe, env, |segment, env| match segment.find(&probe) {
             Some(found) => segment.overwrite(&found, &probe, value, env).map(|()| Written::Changed),
             None => segment.insert(&probe, Payload::of(value), env).map(|()| Written::Added),
@@ -277,15 +289,13 @@ impl LinearTable {
     }
 }
 
-/// Where to look for an entry. Good until entries are moved.
-#[derive(Clone, Copy, Debug)]
+/// Where to look for an entry first. Good until entries are moved.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spot {
-    /// Hash of key and namespace.
-    pub(crate) hash: u64,
     /// The number of the segment.
-    pub(crate) slot: usize,
-    /// Where in the segment's arena the entry may start; [`NOWHERE`] if that is not known.
-    pub(crate) place: usize,
+    pub(crate) slot: u32,
+    /// Where in the segment's arena the entry may start, or [`NOWHERE`].
+    pub(crate) place: u32,
 }
 
 /// What a change of a segment did to the number of entries.

@@ -34,14 +34,7 @@ impl<'a> Probe<'a> {
     /// Prepares a search for `at`.
     #[inline]
     pub(crate) fn new(at: &EntryKey<'a>) -> Self {
-        Self::with_hash(at, address_hash(at))
-    }
-
-    /// As [`Self::new`], with the [`address_hash`] known.
-    #[inline]
-    pub(crate) fn with_hash(at: &EntryKey<'a>, hash: u64) -> Self {
-        let (key, namespace) = (at.key(), at.namespace());
-        Self { hash, key, namespace }
+        Self { hash: address_hash(at), key: at.key(), namespace: at.namespace() }
     }
 }
 

@@ -39,14 +39,15 @@ const ARENA_BYTES_MAX: usize = 1 << 24;
 /// Arena bytes below which dead ones are not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 512;
 
-/// A segment. Empty ones hold no memory.
+/// A segment. Empty ones hold no memory. What searches read comes first, see [`Slot`](crate::slot::Slot).
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Segment {
-    pub(crate) index: Index,
-    pub(crate) arena: Vec<u8>,
-    pub(crate) side: Option<Box<SideSlab>>,
-    dead_bytes: u32,
     pub(crate) newest_epoch: u32,
+    dead_bytes: u32,
+    pub(crate) arena: Vec<u8>,
+    pub(crate) index: Index,
+    pub(crate) side: Option<Box<SideSlab>>,
 }
 
 /// Where an entry was found. Good until the segment changes.
@@ -147,13 +148,13 @@ impl Segment {
 
     /// The value of an entry.
     #[inline(never)]
-    pub(crate) fn get(&self, at: &EntryKey<'_>, hash: u64) -> Option<&[u8]> {
+    pub(crate) fn get(&self, at: &EntryKey<'_>) -> Option<&[u8]> {
         if let Some(key) = short_key(at)
-            && let Some(place) = self.short_find(key, hash)
+            && let Some(place) = self.short_find(key, at.hash())
         {
             return self.short_at(key, place);
         }
-        let found = self.find(&Probe::with_hash(at, hash))?;
+        let found = self.find(&Probe::new(at))?;
         Some(self.value_bytes(&found.layout))
     }
 
@@ -161,7 +162,7 @@ impl Segment {
     pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<Found> {
         for (number, line) in self.index.lines_from(probe.hash) {
             for slot in Index::candidates(number, line, probe.hash) {
-                if let Some(layout) = self.entry_if(self.index.place(slot), probe) {
+                if let Some(layout) = self.entry_if(self.index.place(slot) as usize, probe) {
                     return Some(Found { slot, layout });
                 }
             }
@@ -211,7 +212,7 @@ impl Segment {
 
     /// All entries, in no particular order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Layout> {
-        self.index.live().map(|slot| Layout::read(&self.arena, self.index.place(slot)))
+        self.index.live().map(|slot| Layout::read(&self.arena, self.index.place(slot) as usize))
     }
 
     /// Sets the value of an entry.
@@ -286,7 +287,7 @@ impl Segment {
         let before = self.memory_bytes();
         self.make_room(probe, &payload, env)?;
         env.moves += 1;
-        self.bury(&Layout::read(&self.arena, self.index.place(found.slot)));
+        self.bury(&Layout::read(&self.arena, self.index.place(found.slot) as usize));
         self.write(found.slot, probe, payload, env.epoch);
         env.account(before, self.memory_bytes());
         Ok(())
@@ -359,7 +360,11 @@ impl Segment {
 
     /// The arena bytes for a new entry in `slot`.
     fn entry_mut(&mut self, slot: usize, bytes: usize) -> &mut [u8] {
-        let at = if self.index.stride() == 0 { self.arena.len() } else { self.index.place(slot) };
+        let at = if self.index.stride() == 0 {
+            self.arena.len()
+        } else {
+            self.index.place(slot) as usize
+        };
         self.index.set_place(slot, at);
         let end = at + bytes;
         if end > self.arena.len() {
@@ -441,7 +446,7 @@ impl Segment {
         let live = self.live_bytes();
         let old = core::mem::replace(&mut self.arena, Vec::with_capacity(live + need + live / 16));
         let mut slots = Vec::with_capacity(self.len());
-        slots.extend(self.index.live().map(|slot| (slot, self.index.place(slot))));
+        slots.extend(self.index.live().map(|slot| (slot, self.index.place(slot) as usize)));
         if self.index.stride() != 0 {
             self.index.set_stride(0);
         }

@@ -36,7 +36,7 @@ pub(crate) fn short_key(at: &EntryKey<'_>) -> Option<u64> {
 impl Segment {
     /// Where the first candidate for `hash` starts, if there is one in its line.
     #[inline(always)]
-    pub(crate) fn first_place(&self, hash: u64) -> Option<usize> {
+    pub(crate) fn first_place(&self, hash: u64) -> Option<u32> {
         let home = self.index.home(hash);
         let slot = Index::candidates(home, self.index.line(home)?, hash).next()?;
         Some(self.index.place(slot))
@@ -45,8 +45,8 @@ impl Segment {
     /// The value of the plain short entry with key word `key` if that starts at `place`. The bytes
     /// there must be those of an entry.
     #[inline(always)]
-    pub(crate) fn short_at(&self, key: u64, place: usize) -> Option<&[u8]> {
-        let bytes = self.arena.get(place..)?;
+    pub(crate) fn short_at(&self, key: u64, place: u32) -> Option<&[u8]> {
+        let bytes = self.arena.get(place as usize..)?;
         let [header, found] = two_words(bytes.first_chunk()?);
         if found != key {
             return None;
@@ -54,21 +54,14 @@ impl Segment {
         bytes.get(VALUE_AT..)?.get(..plain_short(header)?)
     }
 
-    /// The plain short entry with key word `key`, if there is one, for writing. It probably starts
-    /// at `place`, if it does somewhere.
+    /// As [`Self::short_at`], for writing.
     #[inline(always)]
-    pub(crate) fn short_mut(
-        &mut self,
-        key: u64,
-        hash: u64,
-        place: Option<usize>,
-    ) -> Option<ShortMut<'_>> {
-        let place = match place {
-            Some(place) if self.short_at(key, place).is_some() => place,
-            _ => self.short_find(key, hash)?,
-        };
-        let (head, rest) = self.arena.get_mut(place..)?.split_first_chunk_mut()?;
-        let [header, _] = two_words(head);
+    pub(crate) fn short_at_mut(&mut self, key: u64, place: u32) -> Option<ShortMut<'_>> {
+        let (head, rest) = self.arena.get_mut(place as usize..)?.split_first_chunk_mut()?;
+        let [header, found] = two_words(head);
+        if found != key {
+            return None;
+        }
         let value = rest.get_mut(..plain_short(header)?)?;
         Some(ShortMut { head, value, newest_epoch: &mut self.newest_epoch })
     }
@@ -76,7 +69,7 @@ impl Segment {
     /// Where the plain short entry with key word `key` starts, if there is one: past other entries
     /// with its tag, and in the lines after a full one.
     #[inline(never)]
-    pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<usize> {
+    pub(crate) fn short_find(&self, key: u64, hash: u64) -> Option<u32> {
         for (number, line) in self.index.lines_from(hash) {
             for slot in Index::candidates(number, line, hash) {
                 let place = self.index.place(slot);

@@ -16,8 +16,9 @@ use crate::segment::Segment;
 /// Bytes that sharing a segment takes.
 const SHARED_BYTES: usize = size_of::<Segment>() + 2 * size_of::<usize>();
 
-/// A segment that may be shared.
+/// A segment that may be shared. What a search reads of an own segment is in one cache line.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub(crate) struct Slot {
     shared: Option<Arc<Segment>>,
     own: Segment,
