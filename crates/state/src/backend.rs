@@ -19,6 +19,9 @@
 //!   An empty batch is still checked for its state and kind.
 //! - Visitors may not reach the backend; they decide through [`Edit`]. A decision counts also when
 //!   the visitor ends the walk with it, but not when the visitor fails.
+//! - The task of each snapshot passes through
+//!   [`StateRegistry::filter_snapshot`](crate::StateRegistry::filter_snapshot), and lists the states
+//!   of [`StateRegistry::persisted_descriptors`](crate::StateRegistry::persisted_descriptors).
 //! - Plain reads and writes of values no longer than those stored before allocate nothing.
 
 use core::ops::ControlFlow;

@@ -7,8 +7,9 @@
 //!
 //! A [`CodecIdentity`] is a name and a version. It goes into snapshots. On restore it must be what
 //! it was, or the values are [migrated](crate::migration): by steps that the user gives, or as the
-//! codec itself [offers](Codec::evolve_from). For the codecs of this module the name is a [shape](crate::codec::Shape), a small
-//! grammar that lets tools decode the bytes without the program that wrote them.
+//! codec itself [offers](Codec::evolve_from). For the codecs of this module the name is a
+//! [shape](crate::codec::Shape), a small grammar that lets tools decode the bytes without the
+//! program that wrote them.
 //!
 //! | type | bytes | shape |
 //! |---|---|---|

@@ -113,7 +113,7 @@ impl Access {
             return Ok(None);
         }
         let value = codec.decode_all(bytes)?;
-        if ttl.read_touches(stamp, now) && !ttl.is_expired(stamp, now) {
+        if ttl.read_touches(stamp, now) {
             let mut stored = Scratch::new();
             stamp::encode_into(now, &mut stored);
             stored.extend_from_slice(bytes);

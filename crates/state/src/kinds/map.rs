@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::id::StateId;
 use crate::migration::{StateOptions, ValueCodec};
 use crate::place::At;
+use crate::time::UNKNOWN;
 use crate::ttl::{Ttl, stamp};
 
 /// A map from `UK` to `V` for each key `K` and namespace `N`. Walks go in the byte order of the
@@ -85,7 +86,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         }
     }
 
-    /// Whether `user_key` has a value.
+    /// Whether `user_key` has a value. To a time to live this is a read.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -156,7 +157,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         backend.map_remove(self.id(), at.entry(), user_key.as_slice())
     }
 
-    /// Whether the map has no user keys.
+    /// Whether the map has no user keys. To a time to live this is no read.
     ///
     /// # Errors
     /// As [`KeyedBackend::map_visit`].
@@ -168,11 +169,8 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         let ttl = self.access.prepare(backend, at.entry())?;
         let mut empty = true;
         backend.map_visit(self.id(), at.entry(), &mut |_, edit| {
-            if see(edit, ttl)?.is_none() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            empty = false;
-            Ok(ControlFlow::Break(()))
+            empty = hide_expired(edit, ttl)?.is_none();
+            Ok(if empty { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(empty)
     }
@@ -272,7 +270,7 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
             return Ok(None);
         }
         let read = decode(bytes)?;
-        if ttl.read_touches(stamp, now) && !ttl.is_expired(stamp, now) {
+        if ttl.read_touches(stamp, now) {
             let mut stored = Scratch::new();
             stamp::encode_into(now, &mut stored);
             stored.extend_from_slice(bytes);
@@ -282,21 +280,29 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
     }
 }
 
-/// The encoded value that a walk comes to, if it can be seen; removes it if it has expired, or
-/// stamps it anew, as the time to live says.
+/// Stamp and encoded value that a walk comes to, if it can be seen; removes it if it has expired.
 #[inline]
-fn see<'a>(edit: &mut Edit<'a>, ttl: Option<&Ttl>) -> Result<Option<&'a [u8]>> {
+fn hide_expired<'a>(edit: &mut Edit<'a>, ttl: Option<&Ttl>) -> Result<Option<(i64, &'a [u8])>> {
     let mut bytes = edit.current().unwrap_or_default();
-    let Some(ttl) = ttl else { return Ok(Some(bytes)) };
-    let now = ttl.now();
+    let Some(ttl) = ttl else { return Ok(Some((UNKNOWN, bytes))) };
     let stamp = stamp::decode_from(&mut bytes)?;
-    if ttl.is_hidden(stamp, now) {
+    if ttl.is_hidden(stamp, ttl.now()) {
         edit.remove();
         return Ok(None);
     }
-    if ttl.read_touches(stamp, now) && !ttl.is_expired(stamp, now) {
+    Ok(Some((stamp, bytes)))
+}
+
+/// The encoded value that a walk comes to and reads, if it can be seen; removes it if it has
+/// expired, or stamps it anew, as the time to live says.
+#[inline]
+fn see<'a>(edit: &mut Edit<'a>, ttl: Option<&Ttl>) -> Result<Option<&'a [u8]>> {
+    let Some((stamp, bytes)) = hide_expired(edit, ttl)? else { return Ok(None) };
+    if let Some(ttl) = ttl
+        && ttl.read_touches(stamp, ttl.now())
+    {
         edit.replace_with(|out| {
-            stamp::encode_into(now, out);
+            stamp::encode_into(ttl.now(), out);
             out.extend_from_slice(bytes);
             Ok(())
         })?;

@@ -6,7 +6,34 @@
 //! no data: every call takes the backend and the address, so two handles never disagree about a
 //! current key.
 //!
-//! What a handle returns is owned by the caller: changing it does not change the state.
+//! # Rules of access
+//! - **What a handle returns is the caller's.** Values, lists and entries are decoded copies: they
+//!   live as long as the caller likes, over later changes of the state, over snapshots, and across
+//!   threads and points of suspension. Changing them does not change the state; put them back.
+//! - **What a handle takes it copies.** The caller may change or drop a value once it was put.
+//! - **Handles may be shared and kept**, also across threads. The backend is borrowed for the length
+//!   of one call; nothing that a call returns borrows it.
+//! - **While a walk runs, only what it is at may be changed.** [`MapState::for_each`],
+//!   [`ListState::for_each`] and [`for_each_entry`] change nothing. [`MapState::update_each`]
+//!   replaces or removes the value it is at, and sees each user key once whatever it decides. None
+//!   of them lets its closure reach the backend: the compiler refuses it.
+//! - **[`apply_to_all`] hands out the backend**, and everything may be changed: it walks over the
+//!   addresses noted at the start of each key group.
+//! - **Closures of `update` and `update_many`** get a decoded copy and decide by what they return;
+//!   they cannot reach the backend either.
+//!
+//! ```compile_fail,E0499
+//! # use millpond_state::{At, KeyedBackend, MapState, Result};
+//! fn delete_while_walking(
+//!     map: &MapState<u64, u8, u64>,
+//!     backend: &mut dyn KeyedBackend,
+//!     at: At<'_, u64>,
+//! ) -> Result<()> {
+//!     map.for_each(backend, at, |user_key, _| {
+//!         map.remove(backend, at, &user_key).ok();
+//!     })
+//! }
+//! ```
 
 mod access;
 mod aggregating;

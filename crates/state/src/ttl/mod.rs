@@ -168,10 +168,10 @@ impl Ttl {
         self.is_expired(stamp, now) && self.hides_expired()
     }
 
-    /// Whether a read of a live part stamped `stamp` must stamp it anew.
+    /// Whether a read of a part stamped `stamp` must stamp it anew: not if it has expired.
     #[inline]
     pub(crate) const fn read_touches(&self, stamp: i64, now: i64) -> bool {
-        self.refreshes_on_read() && stamp < now
+        self.refreshes_on_read() && stamp < now && !self.is_expired(stamp, now)
     }
 
     #[inline]
