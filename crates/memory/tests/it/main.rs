@@ -12,5 +12,6 @@ mod bounds;
 mod conformance;
 mod large;
 mod model;
+mod sizes;
 mod snapshots;
 mod support;
