@@ -185,7 +185,8 @@ fn check_operator(vertex: &VertexFacts) -> Result<(), String> {
             let known = *ways.entry(&state.name).or_insert(state.redistribution);
             if known != state.redistribution {
                 return Err(format!(
-                    "operator state {:?} is {} state on subtask {index} and {known} state on others",
+                    "operator state {:?} is {} state on subtask {index} and {known} state on \
+                     others",
                     state.name, state.redistribution
                 ));
             }

@@ -207,8 +207,12 @@ fn state_that_nobody_declares_goes_on_into_the_next_checkpoint() {
 // B-16
 #[test]
 fn subtasks_that_write_a_state_in_different_ways_make_no_checkpoint() {
-    let signed = state(|store| drop(store.split_list::<i64>("list").unwrap()));
-    let other_key = state(|store| drop(store.broadcast::<u8, u64>("rules").unwrap()));
+    let signed = state(|store| {
+        store.split_list::<i64>("list").unwrap();
+    });
+    let other_key = state(|store| {
+        store.broadcast::<u8, u64>("rules").unwrap();
+    });
     let pairs = [
         (split(&[1]), union(&[1]), "split state", "union state"),
         (split(&[]), signed, "codec u64 v1", "codec i64 v1"),
