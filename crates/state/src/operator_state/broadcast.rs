@@ -29,9 +29,9 @@ impl<K, V, CK: Codec<K>, CV: Codec<V>> BroadcastState<K, V, CK, CV> {
     /// # Errors
     /// [`ErrorKind::Incompatible`] if a state of that name has another redistribution or key codec,
     /// or another value codec that this one [does not offer](Codec::evolve_from) to read; one
-    /// restored without the names of its codecs must decode with these. [`ErrorKind::Corrupt`] if restored items are no entries of a map;
-    /// [`ErrorKind::InvalidArgument`] if no state can have that name;
-    /// [`ErrorKind::ResourceExhausted`] past [`STATES_MAX`](crate::STATES_MAX) states.
+    /// restored without the names of its codecs must decode with these. [`ErrorKind::Corrupt`] if
+    /// restored items are no entries of a map; [`ErrorKind::InvalidArgument`] if no state can have
+    /// that name; [`ErrorKind::ResourceExhausted`] past [`STATES_MAX`](crate::STATES_MAX) states.
     pub fn register(store: &mut OperatorState, name: &str) -> Result<Self> {
         Self::register_with(store, name, &Migrations::new())
     }

@@ -9,8 +9,8 @@
 //! One [`OperatorState`] holds all operator state of one subtask, in memory, as encoded bytes.
 //! [`OperatorList`] and [`BroadcastState`] are typed handles on it; like the handles of keyed state
 //! they hold no data, are valid for the store they were registered with, and what they return is
-//! owned by the caller. Reading takes `&OperatorState` and changing `&mut OperatorState`, so nothing
-//! changes under an iteration.
+//! owned by the caller. Reading takes `&OperatorState` and changing `&mut OperatorState`, so
+//! nothing changes under an iteration.
 //!
 //! [`OperatorStatePart`] is one state as bytes, as checkpoints keep it. A state that was restored
 //! and is not declared again goes into every later snapshot as it is, until it is
