@@ -59,8 +59,9 @@ impl PendingMigration {
     /// The plan, and which key groups it still has to be applied to: as of now.
     pub(crate) fn freeze(&self) -> FrozenMigration {
         let done = self.done.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let broken = self.broken.load(Ordering::Relaxed).then(|| self.state.clone());
         let (plan, groups, now) = (self.plan.clone(), self.groups, self.plan.now());
-        FrozenMigration { plan, groups, done, now }
+        FrozenMigration { plan, groups, done, now, broken }
     }
 
     /// Whether every key group is done.
@@ -95,7 +96,7 @@ impl PendingMigration {
         group: KeyGroup,
     ) -> Result<()> {
         if self.broken.load(Ordering::Relaxed) {
-            return Err(self.is_broken());
+            return Err(is_broken(&self.state));
         }
         let converted = self.convert(backend, id, group)?;
         for (index, value) in converted.iter().enumerate() {
@@ -150,18 +151,17 @@ impl PendingMigration {
         }
         Ok(converted)
     }
+}
 
-    #[cold]
-    fn is_broken(&self) -> StateError {
-        StateError::new(
-            ErrorKind::InvalidArgument,
-            format!(
-                "state {:?}: a migration failed half way and could not be taken back: drop this \
-                 backend and restore again",
-                self.state
-            ),
-        )
-    }
+#[cold]
+fn is_broken(state: &str) -> StateError {
+    StateError::new(
+        ErrorKind::InvalidArgument,
+        format!(
+            "state {state:?}: a migration failed half way and could not be taken back: drop this \
+             backend and restore again"
+        ),
+    )
 }
 
 /// A [`PendingMigration`] as it was at one instant.
@@ -171,6 +171,8 @@ pub(crate) struct FrozenMigration {
     groups: KeyGroupRange,
     done: Vec<u64>,
     now: i64,
+    /// The state's name, if a key group was left in pieces.
+    broken: Option<String>,
 }
 
 impl FrozenMigration {
@@ -184,6 +186,9 @@ impl FrozenMigration {
         let Some((word, bit)) = bit_of(self.groups, group) else { return Ok(false) };
         if self.done.get(word).is_none_or(|word| word & bit != 0) {
             return Ok(false);
+        }
+        if let Some(state) = &self.broken {
+            return Err(is_broken(state));
         }
         self.plan.convert(stored, self.now, out)?;
         Ok(true)

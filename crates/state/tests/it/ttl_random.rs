@@ -242,7 +242,8 @@ impl Run {
                 }
             }
             _ => {
-                let change = |key: &u8, old: u8| (key % 2 == 0).then_some(old.wrapping_add(1));
+                let change =
+                    |key: &u8, old: u8| key.is_multiple_of(2).then_some(old.wrapping_add(1));
                 s.map.update_each(b, at, change).unwrap();
                 m.map.retain(|key, _| key % 2 == 0);
                 m.map.values_mut().for_each(|part| *part = (now, part.1.wrapping_add(1)));
