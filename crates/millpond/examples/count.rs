@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use millpond::runtime::sink::{PartFileFormat, PartFiles};
 use millpond::runtime::{
-    JobReport, KeyedBatch, KeyedOperator, OperatorContext, QuietListener, Result, Source,
-    SourceStatus, Timestamp,
+    JobReport, KeyedBatch, KeyedOperator, OpenContext, OperatorContext, QuietListener, Result,
+    Source, SourceStatus, Timestamp,
 };
 use millpond::state::codec::{Codec, DefaultCodec};
 use millpond::state::seam::SystemClock;
 use millpond::{
-    CheckpointStorage, Job, JobEnvironment, JobGraph, JobSettings, KeyContext, KeyedBackend,
-    LocalStore, MaxParallelism, MemoryBackendFactory, MemoryOptions, StartFrom, ValueState,
+    CheckpointStorage, Job, JobEnvironment, JobGraph, JobSettings, KeyContext, LocalStore,
+    MaxParallelism, MemoryBackendFactory, MemoryOptions, StartFrom, ValueState,
 };
 
 const SOURCES: u32 = 2;
@@ -30,13 +30,11 @@ struct Numbers {
 
 impl Source for Numbers {
     type Record = u64;
+    type Position = u64;
 
-    fn restore(&mut self, positions: &[Vec<u8>]) -> Result<()> {
+    fn restore(&mut self, positions: Vec<u64>) -> Result<()> {
         // A subtask without a position has nothing left to read.
-        self.next = NUMBERS;
-        for position in positions {
-            self.next = DefaultCodec::<u64>::default().decode_all(position)?;
-        }
+        self.next = positions.last().copied().unwrap_or(NUMBERS);
         Ok(())
     }
 
@@ -51,10 +49,8 @@ impl Source for Numbers {
         None
     }
 
-    fn positions(&mut self) -> Result<Vec<Vec<u8>>> {
-        let mut position = millpond::state::Scratch::new();
-        DefaultCodec::<u64>::default().encode_into(&self.next, &mut position)?;
-        Ok(vec![position.as_slice().to_vec()])
+    fn positions(&mut self) -> Result<Vec<u64>> {
+        Ok(vec![self.next])
     }
 }
 
@@ -68,16 +64,18 @@ impl KeyedOperator for Count {
     type In = u64;
     type Key = u64;
     type Out = (u64, u64);
+    type Side = ();
+    type TimerNamespace = ();
 
-    fn open(&mut self, backend: &mut dyn KeyedBackend) -> Result<()> {
-        self.counts = Some(ValueState::register(backend, "counts")?);
+    fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        self.counts = Some(ValueState::register(cx.backend(), "counts")?);
         Ok(())
     }
 
     fn process(
         &mut self,
         batch: &KeyedBatch<'_, u64>,
-        cx: &mut OperatorContext<'_, (u64, u64)>,
+        cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()> {
         if let Some(counts) = &self.counts {
             // One call for the whole batch: the backend overlaps the cache misses.
@@ -88,11 +86,7 @@ impl KeyedOperator for Count {
         Ok(())
     }
 
-    fn on_watermark(&mut self, _cx: &mut OperatorContext<'_, (u64, u64)>) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_end(&mut self, cx: &mut OperatorContext<'_, (u64, u64)>) -> Result<()> {
+    fn on_end(&mut self, cx: &mut OperatorContext<'_, Self>) -> Result<()> {
         let Some(counts) = &self.counts else { return Ok(()) };
         let mut keys = Vec::new();
         let groups = cx.backend().key_groups();

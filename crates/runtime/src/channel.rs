@@ -26,6 +26,13 @@ pub(crate) struct Barrier {
 pub(crate) enum Message<T> {
     /// Records, at least one.
     Batch(Vec<T>),
+    /// Word for every receiver.
+    Signal(Signal),
+}
+
+/// What concerns every receiver, whatever the record type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
     /// Event time has reached this.
     Watermark(Timestamp),
     /// All records before belong to the checkpoint, none after.
@@ -34,26 +41,6 @@ pub(crate) enum Message<T> {
     Cancelled(CheckpointId),
     /// No more records or watermarks come; barriers still may.
     EndOfInput,
-}
-
-/// Control messages that concern every receiver, whatever the record type.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Signal {
-    Watermark(Timestamp),
-    Barrier(Barrier),
-    Cancelled(CheckpointId),
-    EndOfInput,
-}
-
-impl Signal {
-    pub(crate) fn message<T>(self) -> Message<T> {
-        match self {
-            Self::Watermark(watermark) => Message::Watermark(watermark),
-            Self::Barrier(barrier) => Message::Barrier(barrier),
-            Self::Cancelled(checkpoint) => Message::Cancelled(checkpoint),
-            Self::EndOfInput => Message::EndOfInput,
-        }
-    }
 }
 
 /// The channels of one exchange in one execution attempt: a matrix of upstream by downstream

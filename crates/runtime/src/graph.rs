@@ -14,12 +14,17 @@ use millpond_state::codec::HasCodec;
 
 use crate::channel::{Exchange, Reconnect};
 use crate::error::{JobError, JobErrorKind, Result};
-use crate::operator::KeyedOperator;
-use crate::output::{Collector, Keyed, KeyedPort, Outputs, Port, RebalancePort};
+use crate::operator::{BroadcastOperator, KeyedOperator};
+use crate::output::{
+    BroadcastPort, Collector, Keyed, KeyedPort, Outputs, Port, RebalancePort, VertexOutputs,
+};
 use crate::settings::JobSettings;
 use crate::sink::{SinkFactory, SinkRecovery};
 use crate::source::Source;
-use crate::task::{KeyedTask, SubtaskEnv, SubtaskRestore, TransformTask, run_operator, run_source};
+use crate::task::{
+    BroadcastTask, Inputs, KeyedCore, KeyedTask, SubtaskEnv, SubtaskRestore, TransformTask,
+    run_operator, run_source, wall_ms,
+};
 use crate::watermark::Timestamp;
 
 /// What user code is told when its instance for a subtask is made.
@@ -81,7 +86,7 @@ type RunSubtask = Arc<dyn Fn(SubtaskEnv, SubtaskRestore) -> Result<()> + Send + 
 pub(crate) struct Vertex {
     pub(crate) name: String,
     pub(crate) parallelism: u32,
-    input: Option<String>,
+    inputs: Vec<String>,
     pub(crate) keyed: bool,
     pub(crate) run: RunSubtask,
     pub(crate) records: Arc<AtomicU64>,
@@ -150,7 +155,7 @@ impl JobGraph {
             let outputs = spec.open(&env)?;
             run_source(env, source, outputs, restore)
         };
-        self.add(name, parallelism, None, (false, Arc::new(run)));
+        self.add(name, parallelism, Vec::new(), (false, Arc::new(run)));
         Stream { vertex: name.to_owned(), outputs }
     }
 
@@ -183,10 +188,10 @@ impl JobGraph {
         let run = move |env: SubtaskEnv, restore: SubtaskRestore| {
             let inputs = channels.take_receivers(env.id.index.get() as usize)?;
             let task = TransformTask::new(make(context(&env))?, timestamp);
-            let outputs = spec.open(&env)?;
-            run_operator(env, inputs, task, outputs, restore.at_end)
+            let outputs = VertexOutputs { main: spec.open(&env)?, side: Outputs::none() };
+            run_operator(env, Inputs::of(inputs), task, outputs, restore.at_end)
         };
-        self.add(name, parallelism, Some(input.vertex.clone()), (false, Arc::new(run)));
+        self.add(name, parallelism, vec![input.vertex.clone()], (false, Arc::new(run)));
         Stream { vertex: name.to_owned(), outputs }
     }
 
@@ -198,39 +203,108 @@ impl JobGraph {
         name: &str,
         parallelism: u32,
         input: &Stream<T>,
-        (project, key, make): (P, F, M),
+        functions: (P, F, M),
     ) -> Stream<Op::Out>
     where
         Op: KeyedOperator + 'static,
-        Op::In: 'static,
-        Op::Key: HasCodec + 'static,
-        Op::Out: 'static,
         P: Fn(&T) -> Option<Op::In> + Clone + Send + Sync + 'static,
         F: Fn(&Op::In) -> Op::Key + Clone + Send + Sync + 'static,
         M: Fn(SubtaskContext) -> Result<Op> + Send + Sync + 'static,
     {
-        let channels = Arc::new(Exchange::<Keyed<Op::In>>::new());
-        let (senders, batch_records) = (Arc::clone(&channels), self.settings.batch_records);
-        let max_parallelism = self.settings.max_parallelism;
-        let route = key.clone();
-        self.connect(input, &channels, parallelism, move |index| {
-            let senders = senders.take_senders(index as usize)?;
-            let functions = (project.clone(), route.clone());
-            Ok(Box::new(KeyedPort::new(senders, batch_records, max_parallelism, functions)))
-        });
-        let outputs = OutputSpec::<Op::Out>::new();
-        let spec = Arc::clone(&outputs);
+        self.keyed_with_side(name, parallelism, input, functions).0
+    }
+
+    /// As [`Self::keyed`], for an operator with a side output: returns its stream and that of its
+    /// side output.
+    pub fn keyed_with_side<T: 'static, Op, P, F, M>(
+        &mut self,
+        name: &str,
+        parallelism: u32,
+        input: &Stream<T>,
+        (project, key, make): (P, F, M),
+    ) -> (Stream<Op::Out>, Stream<Op::Side>)
+    where
+        Op: KeyedOperator + 'static,
+        P: Fn(&T) -> Option<Op::In> + Clone + Send + Sync + 'static,
+        F: Fn(&Op::In) -> Op::Key + Clone + Send + Sync + 'static,
+        M: Fn(SubtaskContext) -> Result<Op> + Send + Sync + 'static,
+    {
+        let channels = self.connect_keyed(input, parallelism, (project, key.clone()));
+        let (outputs, side) = (OutputSpec::<Op::Out>::new(), OutputSpec::<Op::Side>::new());
+        let specs = (Arc::clone(&outputs), Arc::clone(&side));
         let run = move |env: SubtaskEnv, restore: SubtaskRestore| {
             let inputs = channels.take_receivers(env.id.index.get() as usize)?;
-            let backend = env.open_backend(&restore)?;
-            let late_records = Arc::clone(&env.late_records);
-            let operator = make(context(&env))?;
-            let task = KeyedTask::open(operator, key.clone(), backend, late_records)?;
-            let outputs = spec.open(&env)?;
-            run_operator(env, inputs, task, outputs, restore.at_end)
+            let task = open_keyed(&env, &restore, make(context(&env))?, key.clone())?;
+            let outputs = VertexOutputs { main: specs.0.open(&env)?, side: specs.1.open(&env)? };
+            run_operator(env, Inputs::of(inputs), task, outputs, restore.at_end)
         };
-        self.add(name, parallelism, Some(input.vertex.clone()), (true, Arc::new(run)));
-        Stream { vertex: name.to_owned(), outputs }
+        self.add(name, parallelism, vec![input.vertex.clone()], (true, Arc::new(run)));
+        let stream = Stream { vertex: name.to_owned(), outputs };
+        (stream, Stream { vertex: name.to_owned(), outputs: side })
+    }
+
+    /// As [`Self::keyed_with_side`], for an operator with a second input, such as rules, that goes
+    /// to all its subtasks. `pick` picks what is sent over of the second input.
+    pub fn keyed_with_broadcast<T: 'static, R: 'static, Op, P, Q, F, M>(
+        &mut self,
+        name: &str,
+        parallelism: u32,
+        (input, broadcast): (&Stream<T>, &Stream<R>),
+        (project, pick, key, make): (P, Q, F, M),
+    ) -> (Stream<Op::Out>, Stream<Op::Side>)
+    where
+        Op: BroadcastOperator + 'static,
+        Op::Broadcast: Clone,
+        P: Fn(&T) -> Option<Op::In> + Clone + Send + Sync + 'static,
+        Q: Fn(&R) -> Option<Op::Broadcast> + Clone + Send + Sync + 'static,
+        F: Fn(&Op::In) -> Op::Key + Clone + Send + Sync + 'static,
+        M: Fn(SubtaskContext) -> Result<Op> + Send + Sync + 'static,
+    {
+        let keyed = self.connect_keyed(input, parallelism, (project, key.clone()));
+        let everywhere = Arc::new(Exchange::<Op::Broadcast>::new());
+        let (senders, batch_records) = (Arc::clone(&everywhere), self.settings.batch_records);
+        self.connect(broadcast, &everywhere, parallelism, move |index| {
+            let senders = senders.take_senders(index as usize)?;
+            Ok(Box::new(BroadcastPort::new(senders, batch_records, pick.clone())))
+        });
+        let (outputs, side) = (OutputSpec::<Op::Out>::new(), OutputSpec::<Op::Side>::new());
+        let specs = (Arc::clone(&outputs), Arc::clone(&side));
+        let run = move |env: SubtaskEnv, restore: SubtaskRestore| {
+            let index = env.id.index.get() as usize;
+            let first = keyed.take_receivers(index)?;
+            let inputs = Inputs { first, broadcast: everywhere.take_receivers(index)? };
+            let task = open_keyed(&env, &restore, make(context(&env))?, key.clone())?;
+            let outputs = VertexOutputs { main: specs.0.open(&env)?, side: specs.1.open(&env)? };
+            run_operator(env, inputs, BroadcastTask(task), outputs, restore.at_end)
+        };
+        let inputs = vec![input.vertex.clone(), broadcast.vertex.clone()];
+        self.add(name, parallelism, inputs, (true, Arc::new(run)));
+        let stream = Stream { vertex: name.to_owned(), outputs };
+        (stream, Stream { vertex: name.to_owned(), outputs: side })
+    }
+
+    /// Connects `input` to the subtasks that own the keys of its records.
+    fn connect_keyed<T: 'static, U, K, P, F>(
+        &mut self,
+        input: &Stream<T>,
+        parallelism: u32,
+        (project, key): (P, F),
+    ) -> Arc<Exchange<Keyed<U>>>
+    where
+        U: Send + 'static,
+        K: HasCodec + 'static,
+        P: Fn(&T) -> Option<U> + Clone + Send + Sync + 'static,
+        F: Fn(&U) -> K + Clone + Send + Sync + 'static,
+    {
+        let channels = Arc::new(Exchange::<Keyed<U>>::new());
+        let (senders, batch_records) = (Arc::clone(&channels), self.settings.batch_records);
+        let max_parallelism = self.settings.max_parallelism;
+        self.connect(input, &channels, parallelism, move |index| {
+            let senders = senders.take_senders(index as usize)?;
+            let functions = (project.clone(), key.clone());
+            Ok(Box::new(KeyedPort::new(senders, batch_records, max_parallelism, functions)))
+        });
+        channels
     }
 
     /// Writes the records of `input` to a sink, in the threads of the vertex that emits them.
@@ -274,13 +348,13 @@ impl JobGraph {
         &mut self,
         name: &str,
         parallelism: u32,
-        input: Option<String>,
+        inputs: Vec<String>,
         (keyed, run): (bool, RunSubtask),
     ) {
         self.vertices.push(Vertex {
             name: name.to_owned(),
             parallelism,
-            input,
+            inputs,
             keyed,
             run,
             records: Arc::new(AtomicU64::new(0)),
@@ -318,7 +392,7 @@ impl JobGraph {
             name: vertex.name.clone(),
             parallelism: vertex.parallelism,
             inputs: vertex
-                .input
+                .inputs
                 .iter()
                 .map(|input| InputSpec { vertex: input.clone(), exchange: ExchangeKind::AllToAll })
                 .collect(),
@@ -353,4 +427,17 @@ impl JobGraph {
 
 fn context(env: &SubtaskEnv) -> SubtaskContext {
     SubtaskContext { index: env.id.index.get(), parallelism: env.parallelism, attempt: env.attempt }
+}
+
+/// Opens a keyed operator of a subtask over its state.
+fn open_keyed<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key>(
+    env: &SubtaskEnv,
+    restore: &SubtaskRestore,
+    operator: Op,
+    key: F,
+) -> Result<KeyedTask<Op, F>> {
+    let (state, late_records) = (env.open_state(restore)?, Arc::clone(&env.late_records));
+    let now_ms = wall_ms(env.clock.as_ref());
+    let core = KeyedCore::open(operator, key, state, late_records, now_ms)?;
+    Ok(KeyedTask::new(core, Arc::clone(&env.clock)))
 }

@@ -7,6 +7,9 @@
 //!   ([`barrier`]); a snapshot's asynchronous part runs on a pool of threads.
 //! - Keyed records go to the subtask that owns their key group, and reach the operator in batches
 //!   with the addresses of their keys, ready for batched state access.
+//! - Operators have [timers](OperatorTimers) of event and processing time, [windows](WindowOperator)
+//!   on top of them, a side output, and a [second input](BroadcastOperator) that goes to all
+//!   subtasks. A [harness](harness) drives an operator without a job.
 //! - Sinks commit in two phases ([`sink`]); with a source that can be read again from a position,
 //!   every record is in the output exactly once, whatever process or machine dies.
 //! - A [`Job`] restarts after failures as its [`RestartStrategy`] says, from the newest whole
@@ -23,19 +26,20 @@
 //! use millpond_memory::MemoryBackendFactory;
 //! use millpond_runtime::{
 //!     Job, JobEnvironment, JobGraph, JobOutcome, JobSettings, KeyedBatch, KeyedOperator,
-//!     OperatorContext, QuietListener, Result, Source, SourceStatus, StartFrom, Timestamp,
+//!     OpenContext, OperatorContext, QuietListener, Result, Source, SourceStatus, StartFrom,
+//!     Timestamp,
 //! };
 //! use millpond_state::seam::SystemClock;
-//! use millpond_state::{KeyedBackend, MaxParallelism, ReducingState};
+//! use millpond_state::{MaxParallelism, ReducingState};
 //! use millpond_storage::MemoryStore;
 //!
 //! /// Yields the numbers from 0 to 999.
 //! struct Numbers(u64);
 //! impl Source for Numbers {
 //!     type Record = u64;
-//!     fn restore(&mut self, positions: &[Vec<u8>]) -> Result<()> {
-//!         let position = positions.first().and_then(|bytes| bytes.first_chunk());
-//!         self.0 = position.map_or(1_000, |bytes| u64::from_le_bytes(*bytes));
+//!     type Position = u64;
+//!     fn restore(&mut self, positions: Vec<u64>) -> Result<()> {
+//!         self.0 = positions.first().copied().unwrap_or(1_000);
 //!         Ok(())
 //!     }
 //!     fn poll(&mut self, out: &mut Vec<u64>, records_max: usize) -> Result<SourceStatus> {
@@ -47,8 +51,8 @@
 //!     fn watermark(&self) -> Option<Timestamp> {
 //!         None
 //!     }
-//!     fn positions(&mut self) -> Result<Vec<Vec<u8>>> {
-//!         Ok(vec![self.0.to_le_bytes().to_vec()])
+//!     fn positions(&mut self) -> Result<Vec<u64>> {
+//!         Ok(vec![self.0])
 //!     }
 //! }
 //!
@@ -59,25 +63,21 @@
 //!     type In = u64;
 //!     type Key = u64;
 //!     type Out = u64;
-//!     fn open(&mut self, backend: &mut dyn KeyedBackend) -> Result<()> {
-//!         self.0 = Some(ReducingState::register(backend, "sum", |a, b| a + b)?);
+//!     type Side = ();
+//!     type TimerNamespace = ();
+//!     fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+//!         self.0 = Some(ReducingState::register(cx.backend(), "sum", |a, b| a + b)?);
 //!         Ok(())
 //!     }
 //!     fn process(
 //!         &mut self,
 //!         batch: &KeyedBatch<'_, u64>,
-//!         cx: &mut OperatorContext<'_, u64>,
+//!         cx: &mut OperatorContext<'_, Self>,
 //!     ) -> Result<()> {
 //!         if let Some(sum) = &self.0 {
 //!             let number = |index| batch.record(index).copied().unwrap_or(0);
 //!             sum.add_many(cx.backend(), batch.entries(), number)?;
 //!         }
-//!         Ok(())
-//!     }
-//!     fn on_watermark(&mut self, _cx: &mut OperatorContext<'_, u64>) -> Result<()> {
-//!         Ok(())
-//!     }
-//!     fn on_end(&mut self, _cx: &mut OperatorContext<'_, u64>) -> Result<()> {
 //!         Ok(())
 //!     }
 //! }
@@ -101,6 +101,7 @@ pub mod barrier;
 mod channel;
 mod error;
 mod graph;
+pub mod harness;
 mod job;
 mod operator;
 mod output;
@@ -119,7 +120,9 @@ pub use job::{
     StartFrom,
 };
 pub use operator::{
-    KeyedBatch, KeyedOperator, OperatorContext, TumblingWindows, Window, WindowResult,
+    BroadcastOperator, KeyedBatch, KeyedOperator, OpenContext, OperatorContext, OperatorTimers,
+    Timer, Window, WindowAggregate, WindowList, WindowOperator, WindowReduce, WindowResult,
+    WindowState, WindowTime, Windows,
 };
 pub use output::Collector;
 pub use restart::{RestartDecision, RestartPolicy, RestartStrategy};

@@ -67,6 +67,11 @@ impl<T> Outputs<T> {
         Self { ports, sinks }
     }
 
+    /// No consumers at all.
+    pub(crate) const fn none() -> Self {
+        Self { ports: Vec::new(), sinks: Vec::new() }
+    }
+
     /// Closes what the sinks wrote so far; returns their asynchronous parts by the name of the
     /// operator-state list that they fill.
     pub(crate) fn pre_commit(
@@ -109,6 +114,33 @@ impl<T> Collector<T> for Outputs<T> {
             }
         }
         Ok(())
+    }
+}
+
+/// All consumers of a vertex's subtask: those of its records, and those of its side output.
+pub(crate) struct VertexOutputs<T, S> {
+    pub(crate) main: Outputs<T>,
+    pub(crate) side: Outputs<S>,
+}
+
+impl<T, S> VertexOutputs<T, S> {
+    pub(crate) fn pre_commit(
+        &mut self,
+        checkpoint: CheckpointId,
+    ) -> Result<Vec<(String, PreCommit)>> {
+        let mut parts = self.main.pre_commit(checkpoint)?;
+        parts.extend(self.side.pre_commit(checkpoint)?);
+        Ok(parts)
+    }
+
+    pub(crate) fn commit(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        self.main.commit(checkpoint)?;
+        self.side.commit(checkpoint)
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.main.signal(signal)?;
+        self.side.signal(signal)
     }
 }
 
@@ -157,7 +189,7 @@ impl<T> Batches<T> {
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
         self.flush()?;
-        self.targets.iter().try_for_each(|(sender, _)| send(sender, signal.message()))
+        self.targets.iter().try_for_each(|(sender, _)| send(sender, Message::Signal(signal)))
     }
 }
 
@@ -275,6 +307,40 @@ impl<T, U: Send, P: Fn(&T) -> Option<U> + Send> Port<T> for RebalancePort<T, U, 
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
         self.flush()?;
+        self.batches.signal(signal)
+    }
+}
+
+/// Sends every record to all targets.
+pub(crate) struct BroadcastPort<T, U, P> {
+    batches: Batches<U>,
+    project: P,
+    types: std::marker::PhantomData<fn(&T)>,
+}
+
+impl<T, U, P> BroadcastPort<T, U, P> {
+    pub(crate) fn new(senders: Vec<Sender<Message<U>>>, batch_records: usize, project: P) -> Self {
+        let batches = Batches::new(senders, batch_records);
+        Self { batches, project, types: std::marker::PhantomData }
+    }
+}
+
+impl<T, U: Clone + Send, P: Fn(&T) -> Option<U> + Send> Port<T> for BroadcastPort<T, U, P> {
+    fn emit_all(&mut self, records: &[T]) -> Result<()> {
+        for record in records {
+            let Some(record) = (self.project)(record) else { continue };
+            for target in 0..self.batches.targets.len() {
+                self.batches.push(target, record.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.batches.flush()
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
         self.batches.signal(signal)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use millpond_state::OperatorState;
+use millpond_state::codec::HasCodec;
+
 use crate::error::Result;
 use crate::watermark::Timestamp;
 
@@ -19,11 +22,22 @@ pub enum SourceStatus {
 /// One subtask's part of an input that can be read again from a position.
 ///
 /// Used by one thread. The positions that [`Source::positions`] yields at a barrier go into the
-/// snapshot and come back through [`Source::restore`], possibly spread over another number of
-/// subtasks.
+/// snapshot, as a split list, and come back through [`Source::restore`], possibly spread over
+/// another number of subtasks.
 pub trait Source: Send {
     /// What it yields.
     type Record: Send;
+    /// Where one split of the input is to be read on.
+    type Position: HasCodec;
+
+    /// Registers operator state that the source keeps beside its positions, such as a union list.
+    /// Called first, with restored state there.
+    ///
+    /// # Errors
+    /// What the state reports; the job then fails.
+    fn open(&mut self, _state: &mut OperatorState) -> Result<()> {
+        Ok(())
+    }
 
     /// Goes to the positions of a checkpoint: those of the splits that this subtask shall read.
     /// Called once before the first poll when the job is restored, with an empty list if none of
@@ -31,8 +45,8 @@ pub trait Source: Send {
     /// at the beginning.
     ///
     /// # Errors
-    /// A position that does not decode or cannot be reached.
-    fn restore(&mut self, positions: &[Vec<u8>]) -> Result<()>;
+    /// A position that cannot be reached.
+    fn restore(&mut self, positions: Vec<Self::Position>) -> Result<()>;
 
     /// Adds at most `records_max` records to `out` and says what is next. Does not block for long:
     /// barriers wait meanwhile.
@@ -44,10 +58,17 @@ pub trait Source: Send {
     /// The watermark after what was polled so far, if the source knows event time.
     fn watermark(&self) -> Option<Timestamp>;
 
-    /// The positions from which everything not yet polled can be read: one opaque item for each
-    /// split.
+    /// The positions from which everything not yet polled can be read: one for each split.
     ///
     /// # Errors
     /// What the input reports; the checkpoint then fails, the job goes on.
-    fn positions(&mut self) -> Result<Vec<Vec<u8>>>;
+    fn positions(&mut self) -> Result<Vec<Self::Position>>;
+
+    /// Brings operator state that it has [registered](Self::open) up to date, at a barrier.
+    ///
+    /// # Errors
+    /// As [`Self::positions`].
+    fn snapshot(&mut self, _state: &mut OperatorState) -> Result<()> {
+        Ok(())
+    }
 }

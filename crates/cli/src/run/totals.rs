@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use millpond_runtime::{
-    JobError, JobErrorKind, KeyedBatch, KeyedOperator, OperatorContext, Result,
+    JobError, JobErrorKind, KeyedBatch, KeyedOperator, OpenContext, OperatorContext, Result,
 };
 use millpond_state::codec::{Codec, DefaultCodec, HasCodec};
-use millpond_state::{At, EntryKey, KeyGroupRange, KeyedBackend, ReducingState};
+use millpond_state::{At, EntryKey, KeyGroupRange, ReducingState};
 
 /// A key and what is added to its total; also a key and its total.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct Totals<T: HasCodec> {
     state: Option<ReducingState<String, T>>,
 }
 
-impl<T: HasCodec + Copy + 'static> Totals<T> {
+impl<T: HasCodec + Copy + Send + 'static> Totals<T> {
     /// Keeps totals in the state called `state_name`; `add` adds two amounts.
     pub(crate) fn new(state_name: &'static str, add: fn(T, T) -> T) -> Self {
         Self { state_name, add, state: None }
@@ -33,7 +33,7 @@ impl<T: HasCodec + Copy + 'static> Totals<T> {
     fn emit_group(
         state: &ReducingState<String, T>,
         range: KeyGroupRange,
-        cx: &mut OperatorContext<'_, Keyed<T>>,
+        cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         cx.backend().visit_entries(state.id(), range, None, &mut |_, key, _| {
@@ -56,16 +56,18 @@ impl<T: HasCodec + Copy + Send + 'static> KeyedOperator for Totals<T> {
     type In = Keyed<T>;
     type Key = String;
     type Out = Keyed<T>;
+    type Side = ();
+    type TimerNamespace = ();
 
-    fn open(&mut self, backend: &mut dyn KeyedBackend) -> Result<()> {
-        self.state = Some(ReducingState::register(backend, self.state_name, self.add)?);
+    fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        self.state = Some(ReducingState::register(cx.backend(), self.state_name, self.add)?);
         Ok(())
     }
 
     fn process(
         &mut self,
         batch: &KeyedBatch<'_, Keyed<T>>,
-        cx: &mut OperatorContext<'_, Keyed<T>>,
+        cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()> {
         let state = self.state.as_ref().ok_or_else(not_opened)?;
         let amounts: Vec<T> = batch.records().map(|record| record.amount).collect();
@@ -75,11 +77,7 @@ impl<T: HasCodec + Copy + Send + 'static> KeyedOperator for Totals<T> {
         Ok(state.add_many(cx.backend(), batch.entries(), amount)?)
     }
 
-    fn on_watermark(&mut self, _cx: &mut OperatorContext<'_, Keyed<T>>) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_end(&mut self, cx: &mut OperatorContext<'_, Keyed<T>>) -> Result<()> {
+    fn on_end(&mut self, cx: &mut OperatorContext<'_, Self>) -> Result<()> {
         let state = self.state.as_ref().ok_or_else(not_opened)?;
         // One key group at a time: only its keys are held in memory.
         for group in cx.backend().key_groups().iter() {

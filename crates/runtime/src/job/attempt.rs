@@ -145,8 +145,10 @@ impl<'a> Attempt<'a> {
         let result = (|| {
             for vertex in self.graph.vertices() {
                 for index in 0..vertex.parallelism {
-                    let restore = chosen
-                        .map_or_else(SubtaskRestore::default, |it| it.subtask(&vertex.name, index));
+                    let restore = match chosen {
+                        Some(chosen) => chosen.subtask(&vertex.name, index)?,
+                        None => SubtaskRestore::default(),
+                    };
                     self.start_subtask(vertex, index, restore, &mut subtasks)?;
                 }
             }

@@ -161,6 +161,10 @@ impl<'a> CoordinatorLoop<'a> {
                 self.totals.stopping = true;
                 self.broadcast(Control::Pause);
             }
+            Request::ClockMoved => {
+                self.broadcast(Control::ClockMoved);
+                self.handle(Event::Tick);
+            }
             Request::Checkpoint => {
                 self.requests += 1;
                 let request = RequestId::new(self.requests);

@@ -14,6 +14,8 @@ pub(super) enum Request {
     Stop,
     /// Take a checkpoint now.
     Checkpoint,
+    /// Look at the clock again.
+    ClockMoved,
 }
 
 /// Watches and steers a job from any thread. Clones refer to the same job.
@@ -44,6 +46,13 @@ impl JobHandle {
     /// Asks for a checkpoint now; the listener hears how it ends.
     pub fn trigger_checkpoint(&self) {
         let _ = self.requests.send(Request::Checkpoint);
+    }
+
+    /// Makes the job look at its [clock](crate::JobEnvironment::clock) at once, so that timers of
+    /// processing time fire that have become due. Of use only with a clock that is moved by hand:
+    /// the job waits as long as the clock said when it last looked, in real time.
+    pub fn clock_moved(&self) {
+        let _ = self.requests.send(Request::ClockMoved);
     }
 
     /// Records that the vertex called `vertex` has taken in (a source: has read) in this run, over

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_checkpoint::driver::{
-    CheckpointFolder, CheckpointStorage, KeyedStateSource, facts_of,
+    CheckpointFolder, CheckpointStorage, KeyedStateSource, facts_of, operator_state_parts,
 };
 use millpond_checkpoint::plan::{
-    CheckpointFact, JobVertex, OperatorStatePlan, RestoreOptions, RestorePlan, Selection,
-    SubtaskPlan, plan_restore,
+    CheckpointFact, JobVertex, RestoreOptions, RestorePlan, Selection, SubtaskPlan, plan_restore,
 };
 use millpond_snapshot::CheckpointMetadata;
 use millpond_snapshot::metadata::VertexMetadata;
@@ -131,8 +130,8 @@ impl Chosen {
         self.metadata.vertices.iter().all(at_end)
     }
 
-    /// What subtask `index` of the vertex at position `vertex` of the graph starts from.
-    pub(super) fn subtask(&self, vertex: &str, index: u32) -> SubtaskRestore {
+    /// What subtask `index` of the vertex called `vertex` starts from.
+    pub(super) fn subtask(&self, vertex: &str, index: u32) -> Result<SubtaskRestore> {
         let mut restore =
             SubtaskRestore { checkpoint: Some(self.metadata.checkpoint), ..Default::default() };
         let old = self.metadata.vertex(vertex);
@@ -144,11 +143,10 @@ impl Chosen {
             .and_then(|plan| plan.subtasks.iter().find(|subtask| subtask.index.get() == index));
         if let (Some(old), Some(plan)) = (old, plan) {
             restore.keyed = self.keyed_sources(old, plan);
-            restore.operator_state =
-                plan.operator.iter().map(|list| (list.name.clone(), items(old, list))).collect();
+            restore.operator_state = operator_state_parts(old, plan).map_err(cannot_restore)?;
             restore.at_end = at_end(old);
         }
-        restore
+        Ok(restore)
     }
 
     fn keyed_sources(&self, old: &VertexMetadata, plan: &SubtaskPlan) -> Vec<KeyedStateSource> {
@@ -175,20 +173,6 @@ impl Chosen {
             .flat_map(|state| state.items.iter().cloned())
             .collect()
     }
-}
-
-fn items(old: &VertexMetadata, list: &OperatorStatePlan) -> Vec<Vec<u8>> {
-    let mut items = Vec::new();
-    for selection in &list.items {
-        let state = old
-            .subtasks
-            .get(selection.from.get() as usize)
-            .and_then(|subtask| subtask.operator_state.iter().find(|it| it.name == list.name));
-        for position in selection.positions() {
-            items.extend(state.and_then(|state| state.items.get(position as usize)).cloned());
-        }
-    }
-    items
 }
 
 /// Whether all subtasks had processed all their input.

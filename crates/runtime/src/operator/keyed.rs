@@ -1,13 +1,12 @@
 //! Operators on keyed streams, with keyed state.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use millpond_state::EntryKey;
 use millpond_state::codec::HasCodec;
-use millpond_state::{EntryKey, KeyedBackend};
 
+use super::context::{OpenContext, OperatorContext};
+use super::timers::Timer;
 use crate::error::Result;
-use crate::output::{Collector, Keyed};
-use crate::watermark::Timestamp;
+use crate::output::Keyed;
 
 /// Records of a keyed stream, with the addresses of their keys: what one call of
 /// [`KeyedOperator::process`] gets. At most [`KeyedBatch::RECORDS_MAX`] records, so that a batched
@@ -53,58 +52,6 @@ impl<'a, T> KeyedBatch<'a, T> {
     }
 }
 
-/// What an operator works with during a call: its state, its output, and the time.
-pub struct OperatorContext<'a, Out> {
-    pub(crate) backend: &'a mut dyn KeyedBackend,
-    pub(crate) output: &'a mut dyn Collector<Out>,
-    pub(crate) watermark: Timestamp,
-    pub(crate) late_records: &'a AtomicU64,
-}
-
-impl<Out> OperatorContext<'_, Out> {
-    /// The backend that holds the operator's state.
-    pub fn backend(&mut self) -> &mut dyn KeyedBackend {
-        self.backend
-    }
-
-    /// Sends a record on.
-    ///
-    /// # Errors
-    /// As [`Collector::emit`].
-    #[inline]
-    pub fn emit(&mut self, record: &Out) -> Result<()> {
-        self.output.emit(record)
-    }
-
-    /// Sends many records on, in order; cheaper than one by one.
-    ///
-    /// # Errors
-    /// As [`Collector::emit_all`].
-    #[inline]
-    pub fn emit_all(&mut self, records: &[Out]) -> Result<()> {
-        self.output.emit_all(records)
-    }
-
-    /// The watermark: no record with an earlier timestamp is expected.
-    #[must_use]
-    pub const fn watermark(&self) -> Timestamp {
-        self.watermark
-    }
-
-    /// Counts records that came after their window had closed and were left out.
-    pub fn count_late(&mut self, records: u64) {
-        self.late_records.fetch_add(records, Ordering::Relaxed);
-    }
-}
-
-impl<Out> std::fmt::Debug for OperatorContext<'_, Out> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OperatorContext")
-            .field("watermark", &self.watermark)
-            .finish_non_exhaustive()
-    }
-}
-
 /// User code on a keyed stream. One instance for each subtask; used by one thread. Whatever it
 /// must remember beyond a call belongs into state: an instance is made anew at each restart.
 pub trait KeyedOperator: Send {
@@ -114,12 +61,17 @@ pub trait KeyedOperator: Send {
     type Key: HasCodec;
     /// What it emits.
     type Out;
+    /// What it emits to its side output; `()` for an operator without one.
+    type Side;
+    /// The namespace of its timers; `()` for an operator that has one set of them for each key, or
+    /// none at all.
+    type TimerNamespace: HasCodec;
 
-    /// Registers states. Called once, after restored state is in the backend.
+    /// Registers states. Called once, when restored state is there.
     ///
     /// # Errors
     /// What the backend reports; the job then fails.
-    fn open(&mut self, backend: &mut dyn KeyedBackend) -> Result<()>;
+    fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()>;
 
     /// Takes records.
     ///
@@ -128,20 +80,41 @@ pub trait KeyedOperator: Send {
     fn process(
         &mut self,
         batch: &KeyedBatch<'_, Self::In>,
-        cx: &mut OperatorContext<'_, Self::Out>,
+        cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()>;
 
-    /// Event time has come further: see [`OperatorContext::watermark`].
+    /// The time of a timer has come; it is no longer set. Timers of event time fire when the
+    /// watermark reaches their time, timers of processing time when the clock does, each in order of
+    /// time. Timers set meanwhile for a time that has come fire too, in their turn: who sets one on
+    /// every firing must set it later each time. When all input has been processed, pending timers
+    /// of event time fire and those of processing time do not.
     ///
     /// # Errors
     /// As [`Self::process`].
-    fn on_watermark(&mut self, cx: &mut OperatorContext<'_, Self::Out>) -> Result<()>;
+    fn on_timer(
+        &mut self,
+        _timer: &Timer<Self::Key, Self::TimerNamespace>,
+        _cx: &mut OperatorContext<'_, Self>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// Event time has come further: see [`OperatorContext::watermark`]. The timers that were due
+    /// have fired.
+    ///
+    /// # Errors
+    /// As [`Self::process`].
+    fn on_watermark(&mut self, _cx: &mut OperatorContext<'_, Self>) -> Result<()> {
+        Ok(())
+    }
 
     /// All input has been processed: emit what is left to say. Called once, after the watermark
-    /// [`Timestamp::MAX`], before the final checkpoint; not called again when a job is restored
-    /// from its final checkpoint.
+    /// [`Timestamp::MAX`](crate::Timestamp::MAX), before the final checkpoint; not called again when
+    /// a job is restored from its final checkpoint.
     ///
     /// # Errors
     /// As [`Self::process`].
-    fn on_end(&mut self, cx: &mut OperatorContext<'_, Self::Out>) -> Result<()>;
+    fn on_end(&mut self, _cx: &mut OperatorContext<'_, Self>) -> Result<()> {
+        Ok(())
+    }
 }

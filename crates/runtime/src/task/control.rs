@@ -20,6 +20,8 @@ pub(crate) enum Control {
     Completed { checkpoint: CheckpointId, commit: bool },
     /// A checkpoint came to nothing.
     Aborted(CheckpointId),
+    /// The clock may have been moved by hand: look at it again.
+    ClockMoved,
     /// The job is over: return.
     Stop,
 }

@@ -1,6 +1,5 @@
 //! What a subtask is given to work with.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -9,11 +8,13 @@ use millpond_checkpoint::driver::{CheckpointStorage, KeyedStateSource};
 use millpond_checkpoint::{CheckpointMode, DeclineReason};
 use millpond_state::seam::Clock;
 use millpond_state::{
-    AttemptId, BackendContext, BackendFactory, CheckpointId, KeyGroupRange, KeyedBackend,
-    MaxParallelism, SubtaskId,
+    AttemptId, BackendContext, BackendFactory, CheckpointId, KeyGroupRange, MaxParallelism,
+    OperatorState, OperatorStatePart, SubtaskId,
 };
 
 use super::control::{Control, JobEvent};
+use super::is_sink_list;
+use super::runner::SubtaskState;
 use super::snapshot::CancelBoard;
 use crate::error::{JobError, JobErrorKind, Result};
 use crate::threads::PoolHandle;
@@ -25,8 +26,8 @@ pub(crate) struct SubtaskRestore {
     pub(crate) checkpoint: Option<CheckpointId>,
     /// Snapshots of keyed state that overlap the subtask's key groups.
     pub(crate) keyed: Vec<KeyedStateSource>,
-    /// Items of each operator-state list that fall to this subtask.
-    pub(crate) operator_state: BTreeMap<String, Vec<Vec<u8>>>,
+    /// What falls to this subtask of each operator state.
+    pub(crate) operator_state: Vec<OperatorStatePart>,
     /// Whether the vertex had processed all its input at the checkpoint.
     pub(crate) at_end: bool,
 }
@@ -65,20 +66,31 @@ impl SubtaskEnv {
         self.report(JobEvent::Declined { checkpoint, subtask, reason });
     }
 
-    /// Opens this subtask's backend with what `restore` has for it.
-    pub(crate) fn open_backend(&self, restore: &SubtaskRestore) -> Result<Box<dyn KeyedBackend>> {
+    /// The subtask's operator state, with what `restore` has for it.
+    pub(crate) fn open_operator_state(&self, restore: &SubtaskRestore) -> Result<OperatorState> {
+        // What sinks had prepared was recovered for all subtasks at once; it is made anew.
+        let own = restore.operator_state.iter().filter(|part| !is_sink_list(&part.name));
+        OperatorState::restore(own.cloned()).map_err(|error| self.cannot_restore(error))
+    }
+
+    /// Opens this subtask's state with what `restore` has for it.
+    pub(crate) fn open_state(&self, restore: &SubtaskRestore) -> Result<SubtaskState> {
         let key_groups = self.key_groups()?;
         let context = BackendContext::new(&self.id.vertex, key_groups, self.max_parallelism);
         let mut backend = self.backends.open(&context)?;
         for source in &restore.keyed {
             source.restore_into(backend.as_mut()).map_err(|error| {
                 let damaged = error.kind() == millpond_checkpoint::ErrorKind::Corrupt;
-                let message = format!("cannot restore {}", self.id);
-                let error = JobError::new(JobErrorKind::Restore, message).with_source(error);
+                let error = self.cannot_restore(error);
                 if damaged { error.damaged() } else { error }
             })?;
         }
-        Ok(backend)
+        Ok(SubtaskState { backend, operator: self.open_operator_state(restore)? })
+    }
+
+    fn cannot_restore(&self, error: impl std::error::Error + Send + Sync + 'static) -> JobError {
+        let message = format!("cannot restore {}", self.id);
+        JobError::new(JobErrorKind::Restore, message).with_source(error)
     }
 
     pub(crate) fn key_groups(&self) -> Result<KeyGroupRange> {

@@ -1,44 +1,77 @@
 //! The thread of a subtask with inputs: reads its channels, aligns barriers, runs its operator.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select};
+use crossbeam_channel::{Receiver, Select, SelectedOperation};
 use millpond_checkpoint::{CheckpointKind, CheckpointMode, DeclineReason};
-use millpond_state::{CheckpointId, KeyGroupRange, SnapshotTask};
+use millpond_state::{CheckpointId, KeyGroupRange, OperatorStateSnapshot, SnapshotTask};
 
 use super::control::Control;
 use super::env::SubtaskEnv;
+use super::keyed::wall_ms;
 use super::snapshot::Frozen;
 use crate::barrier::{Aligner, BarrierAction, BarrierEvent, BarrierHandler, ChannelSet, Tracker};
 use crate::channel::{Barrier, Message, Signal, disconnected};
 use crate::error::Result;
-use crate::output::Outputs;
+use crate::output::VertexOutputs;
 use crate::watermark::{Timestamp, WatermarkTracker};
 
+/// Longest wait for a timer: the wall clock may be set while we wait.
+const TIMER_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The synchronous part of a snapshot of an operator's state.
+#[derive(Default)]
+pub(crate) struct FrozenState {
+    /// Keyed state and the key groups it covers.
+    pub(crate) keyed: Option<(Box<dyn SnapshotTask>, KeyGroupRange)>,
+    /// State that belongs to no key.
+    pub(crate) operator: Option<OperatorStateSnapshot>,
+}
+
 /// What a subtask does with what arrives; the loop around it does the rest.
-pub(crate) trait InputOperator<M> {
+pub(crate) trait InputOperator {
+    /// Records of its first input.
+    type In;
+    /// Records of its broadcast input.
+    type Broadcast;
+    /// What it emits.
     type Out;
+    /// What it emits to its side output.
+    type Side;
 
     /// Takes records.
-    fn on_batch(&mut self, batch: Vec<M>, outputs: &mut Outputs<Self::Out>) -> Result<()>;
+    fn on_batch(
+        &mut self,
+        batch: Vec<Self::In>,
+        outputs: &mut VertexOutputs<Self::Out, Self::Side>,
+    ) -> Result<()>;
+
+    /// Takes records of the broadcast input.
+    fn on_broadcast(
+        &mut self,
+        batch: Vec<Self::Broadcast>,
+        outputs: &mut VertexOutputs<Self::Out, Self::Side>,
+    ) -> Result<()>;
 
     /// The subtask's watermark rose. The loop sends it on afterwards.
     fn on_watermark(
         &mut self,
         watermark: Timestamp,
-        outputs: &mut Outputs<Self::Out>,
+        outputs: &mut VertexOutputs<Self::Out, Self::Side>,
     ) -> Result<()>;
 
-    /// All input has been processed. Not called when that was so at the restored checkpoint.
-    fn on_end(&mut self, outputs: &mut Outputs<Self::Out>) -> Result<()>;
+    /// The wall-clock time at which it wants [`Self::on_wake`], if nothing arrives before.
+    fn next_wake_ms(&self) -> Option<i64>;
 
-    /// The synchronous part of a snapshot of keyed state, if there is any.
-    fn snapshot(
-        &mut self,
-        checkpoint: CheckpointId,
-    ) -> Result<Option<(Box<dyn SnapshotTask>, KeyGroupRange)>>;
+    /// The time it wanted has come.
+    fn on_wake(&mut self, outputs: &mut VertexOutputs<Self::Out, Self::Side>) -> Result<()>;
+
+    /// All input has been processed. Not called when that was so at the restored checkpoint.
+    fn on_end(&mut self, outputs: &mut VertexOutputs<Self::Out, Self::Side>) -> Result<()>;
+
+    /// The synchronous part of a snapshot.
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<FrozenState>;
 
     /// A checkpoint is complete.
     fn on_completed(&mut self, checkpoint: CheckpointId);
@@ -47,13 +80,62 @@ pub(crate) trait InputOperator<M> {
     fn on_aborted(&mut self, checkpoint: CheckpointId);
 }
 
+/// The input channels of a subtask: first those of the first input, then those of the broadcast
+/// input. Barriers are aligned over all of them; the watermark is that of the first ones.
+pub(crate) struct Inputs<A, B> {
+    pub(crate) first: Vec<Receiver<Message<A>>>,
+    pub(crate) broadcast: Vec<Receiver<Message<B>>>,
+}
+
+impl<A, B> Inputs<A, B> {
+    /// The channels of a subtask without a broadcast input.
+    pub(crate) const fn of(first: Vec<Receiver<Message<A>>>) -> Self {
+        Self { first, broadcast: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.broadcast.len()
+    }
+
+    /// Adds channel `channel` to those waited for.
+    fn select<'a>(&'a self, channel: usize, select: &mut Select<'a>) {
+        match self.first.get(channel) {
+            Some(receiver) => {
+                select.recv(receiver);
+            }
+            None => {
+                if let Some(receiver) = self.broadcast.get(channel - self.first.len()) {
+                    select.recv(receiver);
+                }
+            }
+        }
+    }
+
+    /// Takes the message of `channel`, which the select has chosen.
+    fn receive(&self, channel: usize, chosen: SelectedOperation<'_>) -> Result<Arrived<A, B>> {
+        match self.first.get(channel) {
+            Some(receiver) => match chosen.recv(receiver) {
+                Ok(message) => Ok(Arrived::First(channel, message)),
+                Err(_) => Err(disconnected()),
+            },
+            None => match self.broadcast.get(channel - self.first.len()) {
+                Some(receiver) => match chosen.recv(receiver) {
+                    Ok(message) => Ok(Arrived::Broadcast(channel, message)),
+                    Err(_) => Err(disconnected()),
+                },
+                None => Err(disconnected()),
+            },
+        }
+    }
+}
+
 /// Runs a subtask until it is told to stop. `at_end` says whether the operator had processed all
 /// its input at the checkpoint it was restored from.
-pub(crate) fn run_operator<M, O: InputOperator<M>>(
+pub(crate) fn run_operator<O: InputOperator>(
     env: SubtaskEnv,
-    inputs: Vec<Receiver<Message<M>>>,
+    inputs: Inputs<O::In, O::Broadcast>,
     operator: O,
-    outputs: Outputs<O::Out>,
+    outputs: VertexOutputs<O::Out, O::Side>,
     at_end: bool,
 ) -> Result<()> {
     if !env.ready() {
@@ -69,7 +151,7 @@ pub(crate) fn run_operator<M, O: InputOperator<M>>(
         operator,
         outputs,
         barriers,
-        watermarks: WatermarkTracker::new(channels),
+        watermarks: WatermarkTracker::new(inputs.first.len()),
         ended: ChannelSet::empty(channels),
         end_said: at_end,
         kind: CheckpointKind::Periodic,
@@ -79,10 +161,10 @@ pub(crate) fn run_operator<M, O: InputOperator<M>>(
     task.run(&inputs)
 }
 
-struct OperatorTask<O, Out> {
+struct OperatorTask<O: InputOperator> {
     env: SubtaskEnv,
     operator: O,
-    outputs: Outputs<Out>,
+    outputs: VertexOutputs<O::Out, O::Side>,
     barriers: BarrierHandler,
     watermarks: WatermarkTracker,
     ended: ChannelSet,
@@ -93,56 +175,82 @@ struct OperatorTask<O, Out> {
     actions: Vec<BarrierAction>,
 }
 
-/// What a wait for messages brought.
-enum Arrived<M> {
+/// What a wait brought.
+enum Arrived<A, B> {
     Control(Control),
-    Data(usize, Message<M>),
+    First(usize, Message<A>),
+    Broadcast(usize, Message<B>),
+    /// The time has come that the operator waits for.
+    Time,
     /// The job's end of the control channel has gone.
     JobGone,
 }
 
-impl<O, Out> OperatorTask<O, Out> {
-    fn run<M>(mut self, inputs: &[Receiver<Message<M>>]) -> Result<()>
-    where
-        O: InputOperator<M, Out = Out>,
-    {
+impl<O: InputOperator> OperatorTask<O> {
+    fn run(mut self, inputs: &Inputs<O::In, O::Broadcast>) -> Result<()> {
         loop {
             match self.wait(inputs)? {
                 Arrived::JobGone | Arrived::Control(Control::Stop) => return Ok(()),
                 Arrived::Control(control) => self.on_control(control)?,
-                Arrived::Data(channel, message) => self.on_message(channel, message)?,
+                Arrived::First(_, Message::Batch(batch)) => {
+                    self.env.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                    self.operator.on_batch(batch, &mut self.outputs)?;
+                }
+                Arrived::First(channel, Message::Signal(signal)) => {
+                    self.on_signal(channel, signal)?;
+                }
+                Arrived::Broadcast(_, Message::Batch(batch)) => {
+                    self.env.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                    self.operator.on_broadcast(batch, &mut self.outputs)?;
+                }
+                // The watermark tracker knows the channels of the first input only.
+                Arrived::Broadcast(channel, Message::Signal(signal)) => {
+                    self.on_signal(channel, signal)?;
+                }
+                Arrived::Time => self.operator.on_wake(&mut self.outputs)?,
             }
         }
     }
 
-    /// Waits for a control message or a message of a channel that is not held back.
-    fn wait<M>(&self, inputs: &[Receiver<Message<M>>]) -> Result<Arrived<M>> {
+    /// How long the operator may be left alone; `None` if it wants nothing.
+    fn wake_after(&self) -> Option<Duration> {
+        let wake_ms = self.operator.next_wake_ms().filter(|_| !self.end_said)?;
+        let wait_ms = wake_ms.saturating_sub(wall_ms(self.env.clock.as_ref()));
+        Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(TIMER_WAIT_MAX))
+    }
+
+    /// Waits for a control message, a message of a channel that is not held back, or a timer.
+    fn wait(&self, inputs: &Inputs<O::In, O::Broadcast>) -> Result<Arrived<O::In, O::Broadcast>> {
+        let wake_after = self.wake_after();
+        if wake_after.is_some_and(|wait| wait.is_zero()) {
+            return Ok(Arrived::Time);
+        }
         let mut select = Select::new();
         select.recv(&self.env.control);
         let mut open = Vec::with_capacity(inputs.len());
-        for (channel, input) in inputs.iter().enumerate() {
+        for channel in 0..inputs.len() {
             if !self.barriers.is_blocked(channel) {
-                select.recv(input);
-                open.push((channel, input));
+                inputs.select(channel, &mut select);
+                open.push(channel);
             }
         }
-        let operation = select.select();
-        match operation.index().checked_sub(1).and_then(|index| open.get(index)) {
-            None => Ok(match operation.recv(&self.env.control) {
+        let chosen = match wake_after {
+            None => select.select(),
+            Some(wait) => match select.select_timeout(wait) {
+                Ok(chosen) => chosen,
+                Err(_) => return Ok(Arrived::Time),
+            },
+        };
+        match chosen.index().checked_sub(1).and_then(|index| open.get(index)) {
+            None => Ok(match chosen.recv(&self.env.control) {
                 Ok(control) => Arrived::Control(control),
                 Err(_) => Arrived::JobGone,
             }),
-            Some((channel, input)) => match operation.recv(input) {
-                Ok(message) => Ok(Arrived::Data(*channel, message)),
-                Err(_) => Err(disconnected()),
-            },
+            Some(channel) => inputs.receive(*channel, chosen),
         }
     }
 
-    fn on_control<M>(&mut self, control: Control) -> Result<()>
-    where
-        O: InputOperator<M, Out = Out>,
-    {
+    fn on_control(&mut self, control: Control) -> Result<()> {
         match control {
             Control::Completed { checkpoint, commit } => {
                 self.operator.on_completed(checkpoint);
@@ -156,41 +264,33 @@ impl<O, Out> OperatorTask<O, Out> {
                 }
                 Ok(())
             }
+            // The next wait looks at the clock anyway.
+            Control::ClockMoved => Ok(()),
             Control::Start | Control::Trigger(_) | Control::Pause | Control::Stop => Ok(()),
         }
     }
 
-    fn on_message<M>(&mut self, channel: usize, message: Message<M>) -> Result<()>
-    where
-        O: InputOperator<M, Out = Out>,
-    {
-        match message {
-            Message::Batch(batch) => {
-                self.env.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                self.operator.on_batch(batch, &mut self.outputs)
-            }
-            Message::Watermark(watermark) => match self.watermarks.advance(channel, watermark) {
+    fn on_signal(&mut self, channel: usize, signal: Signal) -> Result<()> {
+        match signal {
+            Signal::Watermark(watermark) => match self.watermarks.advance(channel, watermark) {
                 Some(watermark) => {
                     self.operator.on_watermark(watermark, &mut self.outputs)?;
                     self.outputs.signal(Signal::Watermark(watermark))
                 }
                 None => Ok(()),
             },
-            Message::Barrier(barrier) => {
+            Signal::Barrier(barrier) => {
                 self.kind = barrier.kind;
                 self.on_barrier_event(channel, BarrierEvent::Barrier(barrier.checkpoint))
             }
-            Message::Cancelled(checkpoint) => {
+            Signal::Cancelled(checkpoint) => {
                 self.on_barrier_event(channel, BarrierEvent::Cancelled(checkpoint))
             }
-            Message::EndOfInput => self.on_channel_end(channel),
+            Signal::EndOfInput => self.on_channel_end(channel),
         }
     }
 
-    fn on_channel_end<M>(&mut self, channel: usize) -> Result<()>
-    where
-        O: InputOperator<M, Out = Out>,
-    {
+    fn on_channel_end(&mut self, channel: usize) -> Result<()> {
         self.ended.insert(channel);
         if !self.ended.is_full() {
             return Ok(());
@@ -202,10 +302,7 @@ impl<O, Out> OperatorTask<O, Out> {
         self.outputs.signal(Signal::EndOfInput)
     }
 
-    fn on_barrier_event<M>(&mut self, channel: usize, event: BarrierEvent) -> Result<()>
-    where
-        O: InputOperator<M, Out = Out>,
-    {
+    fn on_barrier_event(&mut self, channel: usize, event: BarrierEvent) -> Result<()> {
         let before = self.barriers.under_way();
         let mut actions = std::mem::take(&mut self.actions);
         self.barriers.on_event(channel, event, &mut actions);
@@ -227,18 +324,14 @@ impl<O, Out> OperatorTask<O, Out> {
         Ok(())
     }
 
-    fn snapshot<M>(&mut self, checkpoint: CheckpointId, align_started: Duration) -> Result<()>
-    where
-        O: InputOperator<M, Out = Out>,
-    {
+    fn snapshot(&mut self, checkpoint: CheckpointId, align_started: Duration) -> Result<()> {
         let started = self.env.clock.monotonic();
         self.outputs.signal(Signal::Barrier(Barrier { checkpoint, kind: self.kind }))?;
         let pre_commits = self.outputs.pre_commit(checkpoint)?;
         match self.operator.snapshot(checkpoint) {
-            Ok(keyed) => self.env.submit(Frozen {
+            Ok(state) => self.env.submit(Frozen {
                 checkpoint,
-                keyed,
-                lists: BTreeMap::new(),
+                state,
                 pre_commits,
                 at_end: self.ended.is_full() || self.end_said,
                 sync: self.env.clock.monotonic().saturating_sub(started),

@@ -1,123 +1,158 @@
-//! A keyed operator as the loop runs it: cuts batches, encodes keys, brings state and time.
+//! A keyed operator as the loop runs it, with or without a broadcast input.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use millpond_state::codec::{Codec, DefaultCodec};
-use millpond_state::{
-    CheckpointId, EntryKey, KeyGroupRange, KeyedBackend, MaxParallelism, Scratch, SnapshotRequest,
-    SnapshotTask,
-};
+use millpond_state::seam::Clock;
+use millpond_state::{CheckpointId, SnapshotRequest};
 
-use super::input::InputOperator;
+use super::input::{FrozenState, InputOperator};
+use super::runner::{Emitters, KeyedCore};
 use crate::error::Result;
-use crate::operator::{KeyedBatch, KeyedOperator, OperatorContext};
-use crate::output::{Keyed, Outputs};
+use crate::operator::{BroadcastOperator, KeyedOperator};
+use crate::output::{Keyed, VertexOutputs};
 use crate::watermark::Timestamp;
 
-/// Runs a [`KeyedOperator`] on its part of the key groups.
+/// A keyed operator with one input.
 pub(crate) struct KeyedTask<Op: KeyedOperator, F> {
-    operator: Op,
-    key: F,
-    backend: Box<dyn KeyedBackend>,
-    max_parallelism: MaxParallelism,
-    watermark: Timestamp,
-    late_records: Arc<AtomicU64>,
-    /// Encoded keys of a batch.
-    keys: Vec<Scratch>,
+    core: KeyedCore<Op, F>,
+    clock: Arc<dyn Clock>,
 }
 
 impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> KeyedTask<Op, F> {
-    /// Opens `operator` over `backend`, which holds restored state already.
-    pub(crate) fn open(
-        mut operator: Op,
-        key: F,
-        mut backend: Box<dyn KeyedBackend>,
-        late_records: Arc<AtomicU64>,
-    ) -> Result<Self> {
-        operator.open(backend.as_mut())?;
-        Ok(Self {
-            operator,
-            key,
-            max_parallelism: backend.max_parallelism(),
-            backend,
-            watermark: Timestamp::MIN,
-            late_records,
-            keys: vec![Scratch::new(); KeyedBatch::<()>::RECORDS_MAX],
-        })
+    pub(crate) fn new(core: KeyedCore<Op, F>, clock: Arc<dyn Clock>) -> Self {
+        Self { core, clock }
     }
 
-    fn process(&mut self, records: &[Keyed<Op::In>], outputs: &mut Outputs<Op::Out>) -> Result<()> {
-        let codec = DefaultCodec::<Op::Key>::default();
-        for (keyed, key) in records.iter().zip(&mut self.keys) {
-            key.clear();
-            codec.encode_into(&(self.key)(&keyed.record), key)?;
-        }
-        let none = EntryKey::from_hash(&[], 0, self.max_parallelism);
-        let mut entries = [none; KeyedBatch::<()>::RECORDS_MAX];
-        for ((keyed, key), entry) in records.iter().zip(&self.keys).zip(&mut entries) {
-            *entry = EntryKey::from_hash(key.as_slice(), keyed.hash, self.max_parallelism);
-        }
-        let entries = entries.get(..records.len()).unwrap_or_default();
-        let mut cx = OperatorContext {
-            backend: self.backend.as_mut(),
-            output: outputs,
-            watermark: self.watermark,
-            late_records: &self.late_records,
-        };
-        self.operator.process(&KeyedBatch { records, entries }, &mut cx)
+    fn advance_time(&mut self, outputs: &mut VertexOutputs<Op::Out, Op::Side>) -> Result<()> {
+        self.core.advance_processing_ms(wall_ms(self.clock.as_ref()), emitters(outputs))
     }
 }
 
-impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> InputOperator<Keyed<Op::In>>
-    for KeyedTask<Op, F>
-{
+impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> InputOperator for KeyedTask<Op, F> {
+    type In = Keyed<Op::In>;
+    type Broadcast = Infallible;
     type Out = Op::Out;
+    type Side = Op::Side;
 
     fn on_batch(
         &mut self,
-        batch: Vec<Keyed<Op::In>>,
-        outputs: &mut Outputs<Op::Out>,
+        batch: Vec<Self::In>,
+        outputs: &mut VertexOutputs<Op::Out, Op::Side>,
     ) -> Result<()> {
-        batch
-            .chunks(KeyedBatch::<()>::RECORDS_MAX)
-            .try_for_each(|records| self.process(records, outputs))
+        self.advance_time(outputs)?;
+        self.core.process(&batch, emitters(outputs))
     }
 
-    fn on_watermark(&mut self, watermark: Timestamp, outputs: &mut Outputs<Op::Out>) -> Result<()> {
-        self.watermark = watermark;
-        let mut cx = OperatorContext {
-            backend: self.backend.as_mut(),
-            output: outputs,
-            watermark,
-            late_records: &self.late_records,
-        };
-        self.operator.on_watermark(&mut cx)
-    }
-
-    fn on_end(&mut self, outputs: &mut Outputs<Op::Out>) -> Result<()> {
-        let mut cx = OperatorContext {
-            backend: self.backend.as_mut(),
-            output: outputs,
-            watermark: self.watermark,
-            late_records: &self.late_records,
-        };
-        self.operator.on_end(&mut cx)
-    }
-
-    fn snapshot(
+    fn on_broadcast(
         &mut self,
-        checkpoint: CheckpointId,
-    ) -> Result<Option<(Box<dyn SnapshotTask>, KeyGroupRange)>> {
-        let task = self.backend.snapshot(&SnapshotRequest::full(checkpoint))?;
-        Ok(Some((task, self.backend.key_groups())))
+        _: Vec<Infallible>,
+        _: &mut VertexOutputs<Op::Out, Op::Side>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_watermark(
+        &mut self,
+        watermark: Timestamp,
+        outputs: &mut VertexOutputs<Op::Out, Op::Side>,
+    ) -> Result<()> {
+        self.advance_time(outputs)?;
+        self.core.advance_watermark(watermark, emitters(outputs))
+    }
+
+    fn next_wake_ms(&self) -> Option<i64> {
+        self.core.next_processing_ms()
+    }
+
+    fn on_wake(&mut self, outputs: &mut VertexOutputs<Op::Out, Op::Side>) -> Result<()> {
+        self.advance_time(outputs)
+    }
+
+    fn on_end(&mut self, outputs: &mut VertexOutputs<Op::Out, Op::Side>) -> Result<()> {
+        self.core.end(emitters(outputs))
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<FrozenState> {
+        let state = self.core.state();
+        let task = state.backend.snapshot(&SnapshotRequest::full(checkpoint))?;
+        let keyed = Some((task, state.backend.key_groups()));
+        Ok(FrozenState { keyed, operator: Some(state.operator.snapshot()) })
     }
 
     fn on_completed(&mut self, checkpoint: CheckpointId) {
-        self.backend.checkpoint_completed(checkpoint);
+        self.core.state().backend.checkpoint_completed(checkpoint);
     }
 
     fn on_aborted(&mut self, checkpoint: CheckpointId) {
-        self.backend.checkpoint_aborted(checkpoint);
+        self.core.state().backend.checkpoint_aborted(checkpoint);
     }
+}
+
+/// A keyed operator with a broadcast input beside its own.
+pub(crate) struct BroadcastTask<Op: KeyedOperator, F>(pub(crate) KeyedTask<Op, F>);
+
+impl<Op: BroadcastOperator, F: Fn(&Op::In) -> Op::Key> InputOperator for BroadcastTask<Op, F> {
+    type In = Keyed<Op::In>;
+    type Broadcast = Op::Broadcast;
+    type Out = Op::Out;
+    type Side = Op::Side;
+
+    fn on_batch(
+        &mut self,
+        batch: Vec<Self::In>,
+        outputs: &mut VertexOutputs<Op::Out, Op::Side>,
+    ) -> Result<()> {
+        self.0.on_batch(batch, outputs)
+    }
+
+    fn on_broadcast(
+        &mut self,
+        batch: Vec<Op::Broadcast>,
+        outputs: &mut VertexOutputs<Op::Out, Op::Side>,
+    ) -> Result<()> {
+        self.0.advance_time(outputs)?;
+        self.0.core.process_broadcast(&batch, emitters(outputs))
+    }
+
+    fn on_watermark(
+        &mut self,
+        watermark: Timestamp,
+        outputs: &mut VertexOutputs<Op::Out, Op::Side>,
+    ) -> Result<()> {
+        self.0.on_watermark(watermark, outputs)
+    }
+
+    fn next_wake_ms(&self) -> Option<i64> {
+        self.0.next_wake_ms()
+    }
+
+    fn on_wake(&mut self, outputs: &mut VertexOutputs<Op::Out, Op::Side>) -> Result<()> {
+        self.0.on_wake(outputs)
+    }
+
+    fn on_end(&mut self, outputs: &mut VertexOutputs<Op::Out, Op::Side>) -> Result<()> {
+        self.0.on_end(outputs)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<FrozenState> {
+        self.0.snapshot(checkpoint)
+    }
+
+    fn on_completed(&mut self, checkpoint: CheckpointId) {
+        self.0.on_completed(checkpoint);
+    }
+
+    fn on_aborted(&mut self, checkpoint: CheckpointId) {
+        self.0.on_aborted(checkpoint);
+    }
+}
+
+fn emitters<Out, Side>(outputs: &mut VertexOutputs<Out, Side>) -> Emitters<'_, Out, Side> {
+    Emitters { output: &mut outputs.main, side: &mut outputs.side }
+}
+
+/// Processing time as state and timers have it.
+pub(crate) fn wall_ms(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.wall_ms()).unwrap_or(i64::MAX)
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use millpond_checkpoint::driver::{SubtaskSnapshot, WriteKeyedState};
 use millpond_checkpoint::{DeclineReason, SubtaskMetrics};
-use millpond_state::{
-    CancelFlag, CheckpointId, KeyGroupRange, OperatorStatePart, Redistribution, SnapshotTask,
-};
+use millpond_state::{CancelFlag, CheckpointId, OperatorStatePart, Redistribution};
 
 use super::control::JobEvent;
 use super::env::SubtaskEnv;
+use super::input::FrozenState;
 use crate::error::Result;
 use crate::sink::PreCommit;
 use crate::threads::catch;
@@ -54,10 +53,8 @@ impl CancelBoard {
 /// What the synchronous part hands over.
 pub(crate) struct Frozen {
     pub(crate) checkpoint: CheckpointId,
-    /// Keyed state and the key groups it covers.
-    pub(crate) keyed: Option<(Box<dyn SnapshotTask>, KeyGroupRange)>,
-    /// Operator-state lists that are complete already.
-    pub(crate) lists: BTreeMap<String, Vec<Vec<u8>>>,
+    /// The state of the operator or source.
+    pub(crate) state: FrozenState,
     /// Operator-state lists that come out of preparing output.
     pub(crate) pre_commits: Vec<(String, PreCommit)>,
     pub(crate) at_end: bool,
@@ -80,12 +77,15 @@ impl SubtaskEnv {
     fn run_asynchronous_part(&self, mut frozen: Frozen) {
         let started = self.clock.monotonic();
         let checkpoint = frozen.checkpoint;
-        if let Err(error) = catch(|| prepare_output(&mut frozen)) {
-            let error = error.context("output could not be prepared").context(&self.id);
-            return self.report(JobEvent::Failed(error));
-        }
+        let prepared = match catch(|| prepare_output(&mut frozen)) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let error = error.context("output could not be prepared").context(&self.id);
+                return self.report(JobEvent::Failed(error));
+            }
+        };
         let cancel = self.cancels.flag(checkpoint);
-        match catch(|| self.write_snapshot(frozen, &cancel, started)) {
+        match catch(|| self.write_snapshot(frozen, prepared, &cancel, started)) {
             Ok((payload, metrics)) => {
                 let (payload, subtask) = (Box::new(payload), self.id.clone());
                 self.report(JobEvent::Acknowledged { checkpoint, subtask, payload, metrics });
@@ -98,10 +98,16 @@ impl SubtaskEnv {
     fn write_snapshot(
         &self,
         frozen: Frozen,
+        prepared: Vec<OperatorStatePart>,
         cancel: &CancelFlag,
         started: Duration,
     ) -> Result<(SubtaskPayload, SubtaskMetrics)> {
-        let keyed = match frozen.keyed {
+        let mut operator_state = match frozen.state.operator {
+            Some(snapshot) => snapshot.run(cancel)?,
+            None => Vec::new(),
+        };
+        operator_state.extend(prepared);
+        let keyed = match frozen.state.keyed {
             Some((task, key_groups)) => {
                 let write = WriteKeyedState {
                     checkpoint: frozen.checkpoint,
@@ -122,11 +128,7 @@ impl SubtaskEnv {
         };
         let payload = SubtaskSnapshot {
             keyed,
-            operator_state: frozen
-                .lists
-                .into_iter()
-                .map(|(name, items)| OperatorStatePart::opaque(name, Redistribution::Split, items))
-                .collect(),
+            operator_state,
             at_end: frozen.at_end,
             sync_us: u64::try_from(frozen.sync.as_micros()).unwrap_or(u64::MAX),
         };
@@ -134,11 +136,12 @@ impl SubtaskEnv {
     }
 }
 
-fn prepare_output(frozen: &mut Frozen) -> Result<()> {
-    for (list, pre_commit) in frozen.pre_commits.drain(..) {
-        frozen.lists.insert(list, pre_commit()?);
-    }
-    Ok(())
+/// Makes output durable; returns what it takes to commit it.
+fn prepare_output(frozen: &mut Frozen) -> Result<Vec<OperatorStatePart>> {
+    let prepare = |(list, pre_commit): (String, PreCommit)| {
+        Ok(OperatorStatePart::opaque(list, Redistribution::Split, pre_commit()?))
+    };
+    frozen.pre_commits.drain(..).map(prepare).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

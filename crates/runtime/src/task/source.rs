@@ -1,15 +1,16 @@
 //! The thread of a source subtask: reads, emits, and starts barriers when told to.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 use millpond_checkpoint::DeclineReason;
+use millpond_state::{OperatorList, OperatorState, OperatorStateSnapshot};
 
 use super::SOURCE_POSITIONS;
 use super::control::{Control, JobEvent};
 use super::env::{SubtaskEnv, SubtaskRestore};
+use super::input::FrozenState;
 use super::snapshot::Frozen;
 use crate::channel::{Barrier, Signal};
 use crate::error::Result;
@@ -34,21 +35,25 @@ pub(crate) fn run_source<S: Source>(
     outputs: Outputs<S::Record>,
     restore: SubtaskRestore,
 ) -> Result<()> {
+    let mut state = env.open_operator_state(&restore)?;
+    let positions = state.split_list(SOURCE_POSITIONS)?;
+    source.open(&mut state)?;
     if restore.checkpoint.is_some() {
-        let positions = restore.operator_state.get(SOURCE_POSITIONS);
-        source.restore(positions.map(Vec::as_slice).unwrap_or_default())?;
+        source.restore(positions.get(&state)?)?;
     }
     if !env.ready() {
         return Ok(());
     }
     let records = Vec::with_capacity(env.batch_records);
-    SourceTask { env, source, outputs, records, phase: Phase::Reading, watermark: Timestamp::MIN }
-        .run()
+    let (phase, watermark) = (Phase::Reading, Timestamp::MIN);
+    SourceTask { env, source, state, positions, outputs, records, phase, watermark }.run()
 }
 
 struct SourceTask<S: Source> {
     env: SubtaskEnv,
     source: S,
+    state: OperatorState,
+    positions: OperatorList<S::Position>,
     outputs: Outputs<S::Record>,
     records: Vec<S::Record>,
     phase: Phase,
@@ -102,7 +107,7 @@ impl<S: Source> SourceTask<S> {
                     Ok(())
                 }
             }
-            Control::Start | Control::Aborted(_) | Control::Stop => Ok(()),
+            Control::Start | Control::Aborted(_) | Control::ClockMoved | Control::Stop => Ok(()),
         }
     }
 
@@ -138,23 +143,27 @@ impl<S: Source> SourceTask<S> {
         let started = self.env.clock.monotonic();
         self.outputs.signal(Signal::Barrier(barrier))?;
         let pre_commits = self.outputs.pre_commit(checkpoint)?;
-        match self.source.positions() {
-            Ok(positions) => {
-                let lists = BTreeMap::from([(SOURCE_POSITIONS.to_owned(), positions)]);
-                self.env.submit(Frozen {
-                    checkpoint,
-                    keyed: None,
-                    lists,
-                    pre_commits,
-                    at_end: self.phase == Phase::AtEnd,
-                    sync: self.env.clock.monotonic().saturating_sub(started),
-                    align: Duration::ZERO,
-                });
-            }
+        match self.freeze() {
+            Ok(snapshot) => self.env.submit(Frozen {
+                checkpoint,
+                state: FrozenState { keyed: None, operator: Some(snapshot) },
+                pre_commits,
+                at_end: self.phase == Phase::AtEnd,
+                sync: self.env.clock.monotonic().saturating_sub(started),
+                align: Duration::ZERO,
+            }),
             Err(error) => {
                 self.env.decline(checkpoint, DeclineReason::Failed(error.to_string()));
             }
         }
         Ok(())
+    }
+
+    /// The source's state as it is now.
+    fn freeze(&mut self) -> Result<OperatorStateSnapshot> {
+        let positions = self.source.positions()?;
+        self.positions.replace(&mut self.state, &positions)?;
+        self.source.snapshot(&mut self.state)?;
+        Ok(self.state.snapshot())
     }
 }

@@ -1,13 +1,14 @@
 //! A stateless operator as the loop runs it.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 
-use millpond_state::{CheckpointId, KeyGroupRange, SnapshotTask};
+use millpond_state::CheckpointId;
 
-use super::input::InputOperator;
+use super::input::{FrozenState, InputOperator};
 use crate::channel::Signal;
 use crate::error::Result;
-use crate::output::{Collector, Outputs};
+use crate::output::{Collector, Outputs, VertexOutputs};
 use crate::watermark::Timestamp;
 
 /// Runs user code on each record, and makes watermarks if it knows the records' time.
@@ -46,16 +47,23 @@ impl<U, W: Fn(&U) -> Option<Timestamp>> Collector<U> for Timed<'_, U, W> {
     }
 }
 
-impl<T, U, F, W> InputOperator<T> for TransformTask<T, U, F, W>
+impl<T, U, F, W> InputOperator for TransformTask<T, U, F, W>
 where
     F: FnMut(T, &mut dyn Collector<U>) -> Result<()>,
     W: Fn(&U) -> Option<Timestamp>,
 {
+    type In = T;
+    type Broadcast = Infallible;
     type Out = U;
+    type Side = Infallible;
 
-    fn on_batch(&mut self, batch: Vec<T>, outputs: &mut Outputs<U>) -> Result<()> {
-        let mut timed =
-            Timed { outputs, timestamp: self.timestamp.as_ref(), latest: self.watermark };
+    fn on_batch(
+        &mut self,
+        batch: Vec<T>,
+        outputs: &mut VertexOutputs<U, Infallible>,
+    ) -> Result<()> {
+        let (latest, timestamp) = (self.watermark, self.timestamp.as_ref());
+        let mut timed = Timed { outputs: &mut outputs.main, timestamp, latest };
         for record in batch {
             (self.transform)(record, &mut timed)?;
         }
@@ -69,19 +77,32 @@ where
         Ok(())
     }
 
-    fn on_watermark(&mut self, _: Timestamp, _: &mut Outputs<U>) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_end(&mut self, _: &mut Outputs<U>) -> Result<()> {
-        Ok(())
-    }
-
-    fn snapshot(
+    fn on_broadcast(
         &mut self,
-        _: CheckpointId,
-    ) -> Result<Option<(Box<dyn SnapshotTask>, KeyGroupRange)>> {
-        Ok(None)
+        _: Vec<Infallible>,
+        _: &mut VertexOutputs<U, Infallible>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, _: Timestamp, _: &mut VertexOutputs<U, Infallible>) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_wake_ms(&self) -> Option<i64> {
+        None
+    }
+
+    fn on_wake(&mut self, _: &mut VertexOutputs<U, Infallible>) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_end(&mut self, _: &mut VertexOutputs<U, Infallible>) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<FrozenState> {
+        Ok(FrozenState::default())
     }
 
     fn on_completed(&mut self, _: CheckpointId) {}

@@ -12,11 +12,11 @@ use millpond_memory::MemoryBackendFactory;
 use millpond_runtime::sink::{PartFileFormat, PartFiles};
 use millpond_runtime::{
     Job, JobEnvironment, JobGraph, JobListener, JobNotice, JobSettings, KeyedBatch, KeyedOperator,
-    OperatorContext, RestartStrategy, Result, Source, SourceStatus, Timestamp,
+    OpenContext, OperatorContext, RestartStrategy, Result, Source, SourceStatus, Timestamp,
 };
 use millpond_state::kinds::for_each_entry;
 use millpond_state::seam::SystemClock;
-use millpond_state::{KeyContext, KeyedBackend, MaxParallelism, ReducingState};
+use millpond_state::{KeyContext, MaxParallelism, ReducingState};
 use millpond_storage::{LocalStore, Store};
 
 /// Yields `first + i * step` for i below `count`; split over subtasks by taking turns.
@@ -44,15 +44,10 @@ impl Numbers {
 
 impl Source for Numbers {
     type Record = u64;
+    type Position = (u64, u64, u64);
 
-    fn restore(&mut self, positions: &[Vec<u8>]) -> Result<()> {
-        self.splits = positions
-            .iter()
-            .map(|bytes| {
-                let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-                (word(0), word(8), word(16))
-            })
-            .collect();
+    fn restore(&mut self, positions: Vec<(u64, u64, u64)>) -> Result<()> {
+        self.splits = positions;
         Ok(())
     }
 
@@ -80,11 +75,8 @@ impl Source for Numbers {
         None
     }
 
-    fn positions(&mut self) -> Result<Vec<Vec<u8>>> {
-        let encode = |(next, end, step): &(u64, u64, u64)| {
-            [next, end, step].iter().flat_map(|word| word.to_le_bytes()).collect()
-        };
-        Ok(self.splits.iter().map(encode).collect())
+    fn positions(&mut self) -> Result<Vec<(u64, u64, u64)>> {
+        Ok(self.splits.clone())
     }
 }
 
@@ -123,26 +115,24 @@ impl KeyedOperator for Count {
     type In = u64;
     type Key = u64;
     type Out = (u64, u64);
+    type Side = ();
+    type TimerNamespace = ();
 
-    fn open(&mut self, backend: &mut dyn KeyedBackend) -> Result<()> {
-        self.state = Some(ReducingState::register(backend, "count", |a, b| a + b)?);
+    fn open(&mut self, cx: &mut OpenContext<'_>) -> Result<()> {
+        self.state = Some(ReducingState::register(cx.backend(), "count", |a, b| a + b)?);
         Ok(())
     }
 
     fn process(
         &mut self,
         batch: &KeyedBatch<'_, u64>,
-        cx: &mut OperatorContext<'_, (u64, u64)>,
+        cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()> {
         self.fail.see(batch.len() as u64);
         Ok(self.state.as_ref().unwrap().add_many(cx.backend(), batch.entries(), |_| 1)?)
     }
 
-    fn on_watermark(&mut self, _: &mut OperatorContext<'_, (u64, u64)>) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_end(&mut self, cx: &mut OperatorContext<'_, (u64, u64)>) -> Result<()> {
+    fn on_end(&mut self, cx: &mut OperatorContext<'_, Self>) -> Result<()> {
         let state = self.state.as_ref().unwrap();
         let mut keys = Vec::new();
         for_each_entry::<u64, (), _>(cx.backend(), state.id(), |key, ()| {

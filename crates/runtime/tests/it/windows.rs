@@ -7,7 +7,8 @@ use millpond_memory::MemoryBackendFactory;
 use millpond_runtime::sink::{PartFileFormat, PartFiles};
 use millpond_runtime::{
     Collector, Job, JobEnvironment, JobGraph, JobOutcome, JobSettings, QuietListener, Result,
-    StartFrom, SubtaskContext, Timestamp, TumblingWindows, WindowResult,
+    StartFrom, SubtaskContext, Timestamp, WindowAggregate, WindowOperator, WindowResult,
+    WindowTime, Windows,
 };
 use millpond_state::seam::SystemClock;
 use millpond_state::{Aggregate, MaxParallelism};
@@ -87,9 +88,9 @@ fn each_window_and_key_is_said_once_with_the_exact_aggregate() {
             |number: &u64| Some(*number),
             |number: &u64| number % 3,
             |_| {
-                TumblingWindows::new("sums", 1_000, Sum, |number: &u64| {
-                    Timestamp::from_ms(*number as i64)
-                })
+                let at = |number: &u64| Timestamp::from_ms(*number as i64);
+                let (windows, time) = (Windows::tumbling(1_000)?, WindowTime::event(at));
+                Ok(WindowOperator::new("sums", windows, time, WindowAggregate::new(Sum)))
             },
         ),
     );

@@ -10,7 +10,8 @@ mod parse;
 
 use millpond_runtime::sink::{PartFileFormat, PartFiles};
 use millpond_runtime::{
-    JobGraph, Result, Stream, Timestamp, TimestampOf, TumblingWindows, WindowResult,
+    JobGraph, Result, Stream, Timestamp, TimestampOf, WindowAggregate, WindowOperator,
+    WindowResult, WindowTime, Windows,
 };
 use millpond_state::{Aggregate, record};
 
@@ -221,12 +222,12 @@ fn add_carrier_hours(
     };
     let key = |departure: &Departure| departure.carrier.clone();
     let make = |_| {
-        TumblingWindows::<_, String, _, _>::new(
+        Ok(WindowOperator::new(
             "hours",
-            HOUR_MS,
-            HourAggregate,
-            |departure: &Departure| departure.at,
-        )
+            Windows::tumbling(HOUR_MS)?,
+            WindowTime::event(|departure: &Departure| departure.at),
+            WindowAggregate::new(HourAggregate),
+        ))
     };
     let hours = graph.keyed(CARRIER_HOURS, cx.parallelism, parsed, (project, key, make));
     let files = PartFiles::create(cx.output.join(CARRIER_HOURS), CarrierHourRows)?;

@@ -6,8 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millpond_runtime::{JobError, JobErrorKind, Result, Source, SourceStatus, Timestamp};
-use millpond_state::Scratch;
-use millpond_state::codec::{Codec, DefaultCodec};
 use millpond_state::seam::Clock;
 
 use super::{Input, Opened};
@@ -34,7 +32,7 @@ pub(crate) struct Line {
 }
 
 /// Decoded bytes and lines before the next line; shape `tuple<u64,u64>` in snapshots.
-type Position = (u64, u64);
+pub(crate) type Position = (u64, u64);
 
 /// Bounds the records of a second.
 pub(crate) struct Throttle {
@@ -171,10 +169,11 @@ impl LineSource {
 
 impl Source for LineSource {
     type Record = Line;
+    type Position = Position;
 
-    fn restore(&mut self, positions: &[Vec<u8>]) -> Result<()> {
+    fn restore(&mut self, positions: Vec<Position>) -> Result<()> {
         if let Some(position) = positions.first() {
-            self.position = DefaultCodec::<Position>::default().decode_all(position)?;
+            self.position = *position;
         }
         Ok(())
     }
@@ -205,10 +204,8 @@ impl Source for LineSource {
         None
     }
 
-    fn positions(&mut self) -> Result<Vec<Vec<u8>>> {
-        let mut bytes = Scratch::new();
-        DefaultCodec::<Position>::default().encode_into(&self.position, &mut bytes)?;
-        Ok(vec![bytes.as_slice().to_vec()])
+    fn positions(&mut self) -> Result<Vec<Position>> {
+        Ok(vec![self.position])
     }
 }
 
@@ -247,7 +244,7 @@ mod tests {
             assert_eq!(first.iter().map(|it| &*it.text).collect::<Vec<_>>(), [b"one", b"two"]);
             let position = source.positions().unwrap();
             let mut restored = LineSource::new(input, None, None);
-            restored.restore(&position).unwrap();
+            restored.restore(position.clone()).unwrap();
             let rest = drain(&mut restored);
             assert_eq!(numbers(&rest), [3, 4]);
             assert_eq!(&*rest[1].text, b"four");
@@ -265,7 +262,7 @@ mod tests {
         let position = source.positions().unwrap();
         std::fs::write(&path, "one\n").unwrap();
         let mut restored = LineSource::new(input, None, None);
-        restored.restore(&position).unwrap();
+        restored.restore(position.clone()).unwrap();
         let error = restored.poll(&mut Vec::new(), 1).unwrap_err();
         assert!(error.to_string().contains("same file"), "{error}");
         assert!(!error.is_retryable());
