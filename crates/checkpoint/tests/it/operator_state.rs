@@ -206,6 +206,20 @@ fn state_that_nobody_declares_goes_on_into_the_next_checkpoint() {
 
 // B-16
 #[test]
+fn codecs_go_through_a_checkpoint_and_are_compared_with_those_declared() {
+    let metadata = checkpoint(vec![split(&[5]), split(&[6])]);
+    for mut store in restored(&metadata, 1) {
+        let error = store.split_list::<i64>("list").unwrap_err();
+        assert_eq!(error.kind(), millpond_state::ErrorKind::Incompatible);
+        for part in ["\"list\"", "u64 v1", "i64 v1"] {
+            assert!(error.message().contains(part), "{part} is not in: {error}");
+        }
+        assert_eq!(store.split_list::<u64>("list").unwrap().get(&store).unwrap(), [5, 6]);
+    }
+}
+
+// B-16
+#[test]
 fn subtasks_that_write_a_state_in_different_ways_make_no_checkpoint() {
     let signed = state(|store| {
         store.split_list::<i64>("list").unwrap();

@@ -395,6 +395,18 @@ fn a_migration_without_a_way_or_with_a_failing_step_changes_nothing() {
 }
 
 #[test]
+fn a_damaged_item_is_found_by_its_migration() {
+    let mut damaged = first_version();
+    damaged[0].items[1].push(0);
+    let mut store = OperatorState::restore(damaged.clone()).unwrap();
+    let registered = OperatorList::<Position3>::register_split_with(&mut store, "split", &steps());
+    let error = refused(registered);
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.message().contains("\"split\""), "{error}");
+    assert_eq!(parts(&store), damaged);
+}
+
+#[test]
 fn a_state_that_is_declared_is_not_migrated_under_its_handle() {
     let mut store = OperatorState::restore(first_version()).unwrap();
     let old = store.split_list::<Position1>("split").unwrap();
