@@ -49,6 +49,21 @@ pub(crate) enum RunJob {
     /// departure, when the hour is over).
     #[command(after_long_help = JSON_HELP)]
     Flights(RunArgs),
+    /// Session windows: each aircraft's days of flying, from the same input as flights.
+    ///
+    /// A day of flying is a run of scheduled departures of an aircraft no more than six hours
+    /// apart. Output, exactly once: DIR/aircraft_days/part-*.csv with one row for each day, when it
+    /// is over.
+    #[command(after_long_help = JSON_HELP)]
+    AircraftDays(RunArgs),
+    /// A timer for each record.
+    ///
+    /// The input is a CSV with the columns key (a number) and time_ms, in order of time, or
+    /// generate:RECORDS:KEYS for one that is made up. Each record sets a timer of event time, due
+    /// 1000 + key modulo 60000 ms later. Output, exactly once: DIR/timeouts/part-*.csv with the
+    /// columns key,due_ms when a timer was due; records of the same key and time share one.
+    #[command(after_long_help = JSON_HELP)]
+    Timeouts(RunArgs),
     /// How often each word occurs in a text.
     ///
     /// A word is a maximal run of alphanumeric characters, in lower case. Output, exactly once:
@@ -83,7 +98,7 @@ Exit status: 0 finished or stopped cleanly, 1 failed, 2 wrong usage, 130 after a
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// File to read, plain or zstd-compressed; `-` for standard input (to restore, give the same
-    /// input again from its start)
+    /// input again from its start); generate:RECORDS:KEYS for one that is made up
     #[arg(long, value_name = "FILE")]
     pub(crate) input: PathBuf,
 
@@ -309,7 +324,7 @@ impl DemoJob {
         match self {
             Self::Flights => "totals",
             Self::AircraftDays => "days",
-            Self::Timeouts => "due",
+            Self::Timeouts => "timers:event",
         }
     }
 }

@@ -20,6 +20,7 @@ use clap::Parser;
 
 use args::{Cli, Command, RunJob};
 use error::Result;
+use run::JobKind;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -39,8 +40,15 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
-        Command::Run { job: RunJob::Flights(args) } => run::run(run::JobKind::Flights, &args),
-        Command::Run { job: RunJob::Wordcount(args) } => run::run(run::JobKind::Wordcount, &args),
+        Command::Run { job } => {
+            let (kind, args) = match &job {
+                RunJob::Flights(args) => (JobKind::Flights, args),
+                RunJob::AircraftDays(args) => (JobKind::AircraftDays, args),
+                RunJob::Timeouts(args) => (JobKind::Timeouts, args),
+                RunJob::Wordcount(args) => (JobKind::Wordcount, args),
+            };
+            run::run(kind, args)
+        }
         Command::Checkpoint { command } => checkpoint::run(command),
         Command::Demo(args) => demo::run(&args),
     }

@@ -1,15 +1,18 @@
 //! Running a job: checks what was asked, claims the folders, builds the graph, runs it, and says
 //! how it ended.
 
+mod aircraft_days;
 mod bad_record;
 pub(crate) mod csv_row;
 mod dead_letter;
 mod event;
+mod flight;
 mod flights;
 mod folders;
 mod input;
 mod progress;
 mod start;
+mod timeouts;
 mod totals;
 mod wordcount;
 
@@ -48,6 +51,8 @@ const PARALLELISM_DEFAULT_MAX: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobKind {
     Flights,
+    AircraftDays,
+    Timeouts,
     Wordcount,
 }
 
@@ -55,6 +60,8 @@ impl JobKind {
     fn name(self) -> &'static str {
         match self {
             Self::Flights => "flights",
+            Self::AircraftDays => "aircraft-days",
+            Self::Timeouts => "timeouts",
             Self::Wordcount => "wordcount",
         }
     }
@@ -62,7 +69,18 @@ impl JobKind {
     fn sinks(self) -> &'static [&'static str] {
         match self {
             Self::Flights => &flights::SINKS,
+            Self::AircraftDays => &aircraft_days::SINKS,
+            Self::Timeouts => &timeouts::SINKS,
             Self::Wordcount => &wordcount::SINKS,
+        }
+    }
+
+    /// What the first line of the input must be, if it is a header.
+    fn header(self) -> Option<HeaderCheck> {
+        match self {
+            Self::Flights | Self::AircraftDays => Some(flight::check_header),
+            Self::Timeouts => Some(timeouts::check_header),
+            Self::Wordcount => None,
         }
     }
 }
@@ -107,11 +125,11 @@ fn execute(
     clock: &Arc<dyn Clock>,
 ) -> Result<()> {
     let on_bad_record = OnBadRecord::parse(&args.on_bad_record)?;
-    if kind == JobKind::Flights
+    if let Some(check_header) = kind.header()
         && let Some(line) = input.first_line()?
     {
         let named = |defect| CliError::new(format!("{}: {defect}", input.name()));
-        flights::check_header(&line).map_err(named)?;
+        check_header(&line).map_err(named)?;
     }
     let folders = Folders::prepare(&Wanted {
         job: kind.name(),
@@ -193,10 +211,7 @@ fn build(
     (start, clock): (&Start, &Arc<dyn Clock>),
 ) -> Result<JobGraph> {
     let mut graph = JobGraph::new(settings(kind, args, start));
-    let header = match kind {
-        JobKind::Flights => Some(flights::check_header as HeaderCheck),
-        JobKind::Wordcount => None,
-    };
+    let header = kind.header();
     let (source, clock, rate) = (input.clone(), Arc::clone(clock), args.rate);
     let lines = graph.source(SOURCE, 1, move |_| {
         let throttle = rate.map(|rate| Throttle::new(Arc::clone(&clock), rate));
@@ -205,6 +220,14 @@ fn build(
     match kind {
         JobKind::Flights => {
             let parsed = flights::build(&mut graph, &lines, cx)?;
+            add_dead_letter(&mut graph, &parsed, cx)?;
+        }
+        JobKind::AircraftDays => {
+            let parsed = aircraft_days::build(&mut graph, &lines, cx)?;
+            add_dead_letter(&mut graph, &parsed, cx)?;
+        }
+        JobKind::Timeouts => {
+            let parsed = timeouts::build(&mut graph, &lines, cx)?;
             add_dead_letter(&mut graph, &parsed, cx)?;
         }
         JobKind::Wordcount => {
@@ -318,7 +341,7 @@ fn summarize(
     }
     if report.late_records > 0 {
         let late = table::count(report.late_records);
-        console::print(&format!("  {late} records left out: their hour was over"))?;
+        console::print(&format!("  {late} records left out: their window was over"))?;
     }
     let outputs: Vec<String> =
         kind.sinks().iter().map(|sink| args.output.join(sink).display().to_string()).collect();

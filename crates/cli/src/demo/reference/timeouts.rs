@@ -21,7 +21,7 @@ pub(super) fn compute(input: &Path) -> Result<Expected> {
     };
     let rows = (0..generated.records).map(|index| {
         let (key, time) = generated.row(index);
-        format!("{key:010},{}", time + 1_000 + key % 60_000)
+        format!("{key},{}", time + 1_000 + key % 60_000)
     });
     let timeouts = ExpectedSink {
         folder: "timeouts",

@@ -6,8 +6,6 @@
 //!                 +-> dead_letter    (if asked for)              -> FILE
 //! ```
 
-mod parse;
-
 use millpond_runtime::sink::{PartFileFormat, PartFiles};
 use millpond_runtime::{
     JobGraph, Result, Stream, Timestamp, TimestampOf, WindowAggregate, WindowOperator,
@@ -18,10 +16,11 @@ use millpond_state::{Aggregate, record};
 use super::JobContext;
 use super::bad_record::Parsed;
 use super::csv_row::CsvRow;
+use super::flight::{
+    Departure, DepartureAggregate, DepartureTotals, Flight, format_minute, parse_flights,
+};
 use super::input::Line;
 use super::totals::{Keyed, Totals};
-pub(crate) use parse::check_header;
-use parse::{Flight, FlightParser};
 
 /// Folders of the output.
 pub(crate) const SINKS: [&str; 2] = [AIRCRAFT, CARRIER_HOURS];
@@ -65,56 +64,6 @@ impl AircraftTotals {
     }
 }
 
-/// Totals of one carrier in one hour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HourTotals {
-    flights: u64,
-    cancelled: u64,
-    dep_delay_minutes: i64,
-}
-record!(HourTotals, version 1, { flights: u64, cancelled: u64, dep_delay_minutes: i64 });
-
-/// A departure as the windows want it.
-#[derive(Clone, Debug)]
-struct Departure {
-    carrier: String,
-    at: Timestamp,
-    dep_delay: Option<i32>,
-}
-
-struct HourAggregate;
-
-impl Aggregate for HourAggregate {
-    type Input = Departure;
-    type Accumulator = HourTotals;
-    type Output = HourTotals;
-
-    fn create(&self) -> HourTotals {
-        HourTotals::default()
-    }
-
-    fn add(&self, totals: &mut HourTotals, departure: &Departure) {
-        totals.flights = totals.flights.saturating_add(1);
-        match departure.dep_delay {
-            None => totals.cancelled = totals.cancelled.saturating_add(1),
-            Some(minutes) => {
-                totals.dep_delay_minutes = totals.dep_delay_minutes.saturating_add(minutes.into());
-            }
-        }
-    }
-
-    fn merge(&self, totals: &mut HourTotals, other: HourTotals) {
-        totals.flights = totals.flights.saturating_add(other.flights);
-        totals.cancelled = totals.cancelled.saturating_add(other.cancelled);
-        totals.dep_delay_minutes =
-            totals.dep_delay_minutes.saturating_add(other.dep_delay_minutes);
-    }
-
-    fn result(&self, totals: &HourTotals) -> HourTotals {
-        *totals
-    }
-}
-
 struct AircraftRows;
 
 impl PartFileFormat<Keyed<AircraftTotals>> for AircraftRows {
@@ -141,7 +90,7 @@ impl PartFileFormat<Keyed<AircraftTotals>> for AircraftRows {
 
 struct CarrierHourRows;
 
-impl PartFileFormat<WindowResult<String, HourTotals>> for CarrierHourRows {
+impl PartFileFormat<WindowResult<String, DepartureTotals>> for CarrierHourRows {
     fn extension(&self) -> &str {
         "csv"
     }
@@ -150,10 +99,10 @@ impl PartFileFormat<WindowResult<String, HourTotals>> for CarrierHourRows {
         b"window_start,carrier,flights,cancelled,dep_delay_minutes\n"
     }
 
-    fn append(&self, row: &WindowResult<String, HourTotals>, out: &mut Vec<u8>) -> Result<()> {
+    fn append(&self, row: &WindowResult<String, DepartureTotals>, out: &mut Vec<u8>) -> Result<()> {
         let totals = row.result;
         CsvRow::new(out)
-            .text(parse::format_minute(row.window.start()).as_bytes())
+            .text(format_minute(row.window.start()).as_bytes())
             .text(row.key.as_bytes())
             .number(totals.flights)
             .number(totals.cancelled)
@@ -172,18 +121,7 @@ pub(crate) fn build(
     input: &Stream<Line>,
     cx: &JobContext,
 ) -> Result<Stream<Parsed<Flight>>> {
-    let bad_records = cx.bad_records.clone();
-    let make_parser = move |_| {
-        let mut parser = FlightParser::new(bad_records.clone());
-        Ok(move |line: Line, out: &mut dyn millpond_runtime::Collector<_>| parser.parse(&line, out))
-    };
-    let time: TimestampOf<Parsed<Flight>> = |parsed| match parsed {
-        Parsed::Good(flight) => Some(flight.scheduled_departure),
-        Parsed::Bad(_) => None,
-    };
-    let project = |line: &Line| Some(line.clone());
-    let parsed =
-        graph.transform("parse", cx.parallelism, input, (project, Some(time), make_parser));
+    let parsed = parse_flights(graph, input, cx);
     add_aircraft(graph, &parsed, cx)?;
     add_carrier_hours(graph, &parsed, cx)?;
     Ok(parsed)
@@ -213,20 +151,16 @@ fn add_carrier_hours(
     cx: &JobContext,
 ) -> Result<()> {
     let project = |parsed: &Parsed<Flight>| match parsed {
-        Parsed::Good(flight) => Some(Departure {
-            carrier: flight.carrier.clone(),
-            at: flight.scheduled_departure,
-            dep_delay: flight.dep_delay,
-        }),
+        Parsed::Good(flight) => Some(Departure::of(flight, &flight.carrier)),
         Parsed::Bad(_) => None,
     };
-    let key = |departure: &Departure| departure.carrier.clone();
+    let key = |departure: &Departure| departure.key.clone();
     let make = |_| {
         Ok(WindowOperator::new(
             "hours",
             Windows::tumbling(HOUR_MS)?,
             WindowTime::event(|departure: &Departure| departure.at),
-            WindowAggregate::new(HourAggregate),
+            WindowAggregate::new(DepartureAggregate),
         ))
     };
     let hours = graph.keyed(CARRIER_HOURS, cx.parallelism, parsed, (project, key, make));
