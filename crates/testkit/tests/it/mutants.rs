@@ -219,7 +219,7 @@ const CAUGHT_BY: &[(Fault, &[&str])] = &[
     (Fault::NamespaceIgnored, &["typed_namespaces_are_enumerated"]),
     (Fault::AbsentReadsAsEmpty, &["a_typed_value_is_read_as_it_was_put"]),
     (Fault::RestoreLosesTheLast, &["typed_states_survive_restore"]),
-    (Fault::RegisterIgnoresKindAndCodec, &["restored_states_refuse_other_types"]),
+    (Fault::RestoreWithoutEntriesForgetsStates, &["restored_states_refuse_other_types"]),
     (Fault::EndedSnapshotsCounted, &["ended_snapshots_hold_no_memory"]),
     (Fault::CountNeverZero, &["an_element_without_bytes_is_refused"]),
 ];
