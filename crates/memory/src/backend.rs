@@ -79,7 +79,7 @@ impl MemoryBackend {
     ) -> Result<()> {
         let table = table_mut(&mut self.tables, &self.registry, state, false)?;
         let group = table.group_mut(at.group(), &mut self.env)?;
-        group.put(at, group.spot(address_hash(at)), value, &mut self.env)
+        group.put(at, None, value, &mut self.env)
     }
 
     /// The value of an entry; one in pieces reads as empty.
@@ -269,8 +269,7 @@ impl KeyedBackend for MemoryBackend {
             );
         };
         let group = table.group_mut(at.group(), &mut self.env)?;
-        let spot = group.spot(address_hash(at));
-        group.update((0, at), spot, change, &mut self.edit, &mut self.env)
+        group.update((0, at), None, change, &mut self.edit, &mut self.env)
     }
 
     fn map_get<'a>(

@@ -108,7 +108,7 @@ pub(crate) fn put_many(
         let moves = env.moves;
         for ((at, value), spot) in entries.iter().zip(values).zip(&spots) {
             let group = table.group_mut(at.group(), env)?;
-            let spot = if env.moves == moves { *spot } else { group.spot(address_hash(at)) };
+            let spot = (env.moves == moves).then_some(*spot);
             group.put(at, spot, value, env)?;
         }
     }
@@ -130,7 +130,7 @@ pub(crate) fn update_many(
         let moves = env.moves;
         for (at, spot) in entries.iter().zip(&spots) {
             let group = table.group_mut(at.group(), env)?;
-            let spot = if env.moves == moves { *spot } else { group.spot(address_hash(at)) };
+            let spot = (env.moves == moves).then_some(*spot);
             group.update((index, at), spot, change, buffer, env)?;
             index += 1;
         }

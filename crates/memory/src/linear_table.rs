@@ -14,7 +14,6 @@ use std::sync::Arc;
 use millpond_state::{BatchVisitor, Decision, EditBuffer, EntryKey, Result, check_value_len};
 
 use crate::env::Env;
-use crate::index::NOWHERE;
 use crate::probe::{Probe, address_hash};
 use crate::segment::{Found, Payload, Segment};
 use crate::short::{ShortMut, short_key};
@@ -74,20 +73,18 @@ impl LinearTable {
         self.segment(probe)?.find(probe)
     }
 
-    /// Where to look for an entry first.
+    /// The plain short entry at `at`, for writing, if it is where a search looks first, or at `spot`,
+    /// in a segment that the table alone owns.
     #[inline(always)]
-    pub(crate) fn spot(&self, hash: u64) -> Spot {
-        let slot = self.slot_index(hash);
-        let place = self.nth_segment(slot).and_then(|segment| segment.first_place(hash));
-        Spot { slot: slot as u32, place: place.unwrap_or(NOWHERE) }
-    }
-
-    /// The plain short entry at `at`, for writing, if it is at `spot` in a segment that the table
-    /// alone owns.
-    #[inline(always)]
-    fn short_mut(&mut self, at: &EntryKey<'_>, spot: Spot) -> Option<ShortMut<'_>> {
+    fn short_mut(&mut self, at: &EntryKey<'_>, spot: Option<Spot>) -> Option<ShortMut<'_>> {
         let key = short_key(at)?;
-        self.slots.get_mut(spot.slot as usize)?.own_mut()?.short_at_mut(key, spot.place)
+        if let Some(Spot { slot, place }) = spot {
+            return self.slots.get_mut(slot as usize)?.own_mut()?.short_at_mut(key, place);
+        }
+        let index = self.slot_index(at.hash());
+        let segment = self.slots.get_mut(index)?.own_mut()?;
+        let place = segment.first_place(at.hash())?;
+        segment.short_at_mut(key, place)
     }
 
     /// As [`Self::short_mut`], wherever in its segment the entry is.
@@ -95,7 +92,7 @@ impl LinearTable {
         let (key, hash) = (short_key(at)?, at.hash());
         let slot = self.slot_index(hash);
         let place = self.nth_segment(slot)?.short_find(key, hash)?;
-        self.short_mut(at, Spot { slot: slot as u32, place })
+        self.short_mut(at, Some(Spot { slot: slot as u32, place }))
     }
 
     /// Lets `change` decide about the entry at `at`, which is number `index` of its batch.
@@ -103,7 +100,7 @@ impl LinearTable {
     pub(crate) fn update(
         &mut self,
         (index, at): (usize, &EntryKey<'_>),
-        spot: Spot,
+        spot: Option<Spot>,
         change: &mut BatchVisitor<'_>,
         buffer: &mut EditBuffer,
         env: &mut Env,
@@ -172,7 +169,7 @@ impl LinearTable {
     pub(crate) fn put(
         &mut self,
         at: &EntryKey<'_>,
-        spot: Spot,
+        spot: Option<Spot>,
         value: &[u8],
         env: &mut Env,
     ) -> Result<()> {
@@ -294,7 +291,8 @@ impl LinearTable {
 pub(crate) struct Spot {
     /// The number of the segment.
     pub(crate) slot: u32,
-    /// Where in the segment's arena the entry may start, or [`NOWHERE`].
+    /// Where in the segment's arena the entry may start, or
+    /// [`NOWHERE`](crate::index::NOWHERE).
     pub(crate) place: u32,
 }
 
