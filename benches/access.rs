@@ -268,7 +268,10 @@ fn increment(edit: &mut Edit<'_>) -> millpond_state::Result<u64> {
     let next = number_in(current).wrapping_add(1);
     edit.replace_with(|out| {
         out.extend_from_slice(&next.to_le_bytes());
-        out.extend_from_slice(&current[8..]);
+        // Not for a value of eight bytes: the codec of an integer writes once.
+        if current.len() > 8 {
+            out.extend_from_slice(&current[8..]);
+        }
         Ok(())
     })?;
     Ok(next)
