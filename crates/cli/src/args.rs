@@ -1,5 +1,6 @@
 //! The arguments of the command, and how their values are written.
 
+mod checkpoint;
 mod value;
 
 use std::ffi::OsString;
@@ -8,6 +9,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use checkpoint::{
+    CheckpointCommand, DropStateArgs, ExportArgs, Format, ImportArgs, KindArg, OriginalArgs, OutArgs,
+    RekeyArgs, RenameStateArgs, TargetArgs,
+};
 pub(crate) use value::{OnBadRecord, RestartArg, RestoreFrom};
 
 /// Run stream jobs whose state survives, and look into their checkpoints.
@@ -26,7 +31,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         job: RunJob,
     },
-    /// Look into checkpoints; no job runs, nothing is changed.
+    /// Look into checkpoints and make new ones of them; no job runs, none is changed in place.
     Checkpoint {
         #[command(subcommand)]
         command: CheckpointCommand,
@@ -204,68 +209,6 @@ pub(crate) enum Mode {
     ExactlyOnce,
     /// Records may count twice after a restore; checkpoints never make a channel wait.
     AtLeastOnce,
-}
-
-/// What to look at.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CheckpointCommand {
-    /// The checkpoints in a storage.
-    List(TargetArgs),
-    /// What is in a checkpoint: vertices, subtasks, states, entries, key-group skew, times.
-    Show(TargetArgs),
-    /// Check every byte; exit status 1 if something is damaged.
-    Verify(TargetArgs),
-    /// Print typed state.
-    Export(ExportArgs),
-}
-
-/// Which checkpoints.
-#[derive(Debug, Args)]
-pub(crate) struct TargetArgs {
-    /// The checkpoint storage (URL or folder), or the folder of one checkpoint
-    #[arg(value_name = "URL")]
-    pub(crate) url: String,
-
-    /// Only the checkpoint of this number [default: show takes the newest, list and verify all]
-    #[arg(long, value_name = "N")]
-    pub(crate) id: Option<u64>,
-
-    /// Write JSON, one object a line
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Which state to print, and how.
-#[derive(Debug, Args)]
-pub(crate) struct ExportArgs {
-    /// The folder of a checkpoint, or a checkpoint storage (then the newest is taken)
-    #[arg(value_name = "PATH")]
-    pub(crate) path: String,
-
-    /// The checkpoint of this number
-    #[arg(long, value_name = "N")]
-    pub(crate) id: Option<u64>,
-
-    /// The operator (vertex)
-    #[arg(long)]
-    pub(crate) operator: String,
-
-    /// The state
-    #[arg(long)]
-    pub(crate) state: String,
-
-    /// csv with a header, or json with one object a line
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    pub(crate) format: Format,
-}
-
-/// How state is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Comma-separated values with a header.
-    Csv,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Options of the demonstration.

@@ -1,8 +1,13 @@
-//! Looking into checkpoints without a job: they are read, never changed.
+//! Checkpoints without a job: looking into them, and making new ones. None is changed in place.
 
 mod cell;
+mod change;
+mod columns;
 mod export;
+mod import;
 mod list;
+mod out;
+mod rows;
 mod show;
 mod target;
 mod verify;
@@ -13,12 +18,17 @@ use crate::error::Result;
 /// Runs a `millpond checkpoint` command.
 ///
 /// # Errors
-/// If there is no such checkpoint, it cannot be read, or (for verification) it is damaged.
+/// If there is no such checkpoint, it cannot be read, or (for verification) it is damaged; if a new
+/// one cannot be written.
 pub(crate) fn run(command: CheckpointCommand) -> Result<()> {
     match command {
         CheckpointCommand::List(args) => list::run(&args),
         CheckpointCommand::Show(args) => show::run(&args),
         CheckpointCommand::Verify(args) => verify::run(&args),
         CheckpointCommand::Export(args) => export::run(&args),
+        CheckpointCommand::Rekey(args) => change::rekey_to(&args),
+        CheckpointCommand::Import(args) => import::run(&args),
+        CheckpointCommand::DropState(args) => change::drop_state(&args),
+        CheckpointCommand::RenameState(args) => change::rename_state(&args),
     }
 }

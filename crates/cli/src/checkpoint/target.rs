@@ -1,11 +1,13 @@
 //! Which checkpoints a URL means.
 
 use millpond_checkpoint::driver::{CheckpointFolder, CheckpointStorage};
+use millpond_checkpoint::offline::OfflineCheckpoint;
 use millpond_checkpoint::{CheckpointError, ErrorKind};
 use millpond_snapshot::CheckpointMetadata;
 use millpond_state::CheckpointId;
 use millpond_storage::open_url;
 
+use crate::args::OriginalArgs;
 use crate::error::{CliError, Result};
 
 /// A checkpoint that was asked for.
@@ -82,4 +84,13 @@ pub(super) fn find(url: &str, id: Option<u64>) -> Result<Vec<Found>> {
 /// As [`find`].
 pub(super) fn newest(url: &str, id: Option<u64>) -> Result<Found> {
     find(url, id)?.pop().ok_or_else(|| CliError::new(format!("there is no checkpoint in {url}")))
+}
+
+/// The checkpoint that `args` mean, to be read or copied.
+///
+/// # Errors
+/// As [`find`], and if its metadata cannot be read.
+pub(super) fn original(args: &OriginalArgs) -> Result<OfflineCheckpoint> {
+    let (folder, _) = newest(&args.path, args.id)?.into_metadata()?;
+    Ok(OfflineCheckpoint::open(folder)?)
 }

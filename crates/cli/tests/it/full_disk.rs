@@ -5,12 +5,12 @@ use std::process::Command;
 use crate::support::{Place, run};
 
 /// A small file system, unmounted when dropped. `None` where mounting is not allowed.
-struct SmallDisk {
-    path: String,
+pub(crate) struct SmallDisk {
+    pub(crate) path: String,
 }
 
 impl SmallDisk {
-    fn mount(path: String) -> Option<Self> {
+    pub(crate) fn mount(path: String) -> Option<Self> {
         std::fs::create_dir(&path).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=128k", "none", &path]);

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod checkpoint;
+mod checkpoint_change;
 mod demo;
 mod full_disk;
 mod kill;
