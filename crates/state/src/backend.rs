@@ -20,8 +20,8 @@
 //! - Visitors may not reach the backend; they decide through [`Edit`]. A decision counts also when
 //!   the visitor ends the walk with it, but not when the visitor fails.
 //! - The task of each snapshot passes through
-//!   [`StateRegistry::filter_snapshot`](crate::StateRegistry::filter_snapshot), and lists the states
-//!   of [`StateRegistry::persisted_descriptors`](crate::StateRegistry::persisted_descriptors).
+//!   [`filter_snapshot`](crate::StateRegistry::filter_snapshot) of the registry, and lists its
+//!   [`persisted_descriptors`](crate::StateRegistry::persisted_descriptors).
 //! - Plain reads and writes of values no longer than those stored before allocate nothing.
 
 use core::ops::ControlFlow;
@@ -209,7 +209,8 @@ pub trait KeyedBackend: Send {
 
     /// Adds the entries of a snapshot. States that are unknown so far become known under the
     /// descriptors they were written with. Call it once for each snapshot that overlaps this
-    /// instance's key groups, before the instance is used; entries outside
+    /// instance's key groups, before the instance is used and before typed handles are registered,
+    /// which is when values of older codecs are [migrated](crate::migration); entries outside
     /// [`Self::key_groups`] are refused as invalid arguments, so restrict the source. Returns how
     /// many entries were added (one for each user key of a map).
     ///

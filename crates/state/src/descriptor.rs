@@ -181,6 +181,12 @@ impl StateDescriptor {
         self.local.ttl.as_ref()
     }
 
+    /// Whether restored values are being [migrated](crate::migration) and not all of them are yet.
+    #[must_use]
+    pub fn is_migrating(&self) -> bool {
+        self.local.migration.as_ref().is_some_and(|migration| !migration.is_complete())
+    }
+
     /// Only what snapshots say.
     #[must_use]
     pub fn to_persisted(&self) -> Self {

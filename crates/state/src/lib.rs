@@ -6,6 +6,8 @@
 //! - [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`] and [`AggregatingState`] are
 //!   what operators use: typed, written once over any backend, with [codecs](codec) whose identity
 //!   goes into every snapshot.
+//! - [`StateOptions`] let state [expire](ttl), and say how values that an older program wrote are
+//!   [migrated](migration).
 //! - [`SnapshotTask`], [`EntrySink`] and [`EntrySource`] carry state out and in, in canonical
 //!   order.
 //!

@@ -32,7 +32,7 @@ struct StateFilter {
 
 impl StateFilter {
     fn freeze(state: &StateDescriptor) -> Self {
-        let pending = state.migration().filter(|migration| !migration.is_complete());
+        let pending = state.migration().filter(|_| state.is_migrating());
         let migration = pending.map(|migration| migration.freeze());
         let expiry = state.expiry().cloned();
         let now_ms = expiry.as_ref().and_then(|filter| filter.now_ms());

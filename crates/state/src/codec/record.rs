@@ -100,7 +100,9 @@ macro_rules! record {
                 $crate::codec::evolve_record(&self.identity(), written, &[$(
                     $crate::codec::RecordField {
                         name: ::core::stringify!($field),
-                        was: ::core::option::Option::None$(.or(::core::option::Option::Some(::core::stringify!($was))))?,
+                        was: ::core::option::Option::None$(
+                            .or(::core::option::Option::Some(::core::stringify!($was)))
+                        )?,
                         codec: $crate::codec::Codec::<$field_type>::identity(
                             &$crate::codec::DefaultCodec::<$field_type>::default(),
                         ),

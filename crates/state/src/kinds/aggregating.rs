@@ -152,9 +152,9 @@ impl<K: HasCodec, A: Aggregate, N: HasCodec, C: Codec<A::Accumulator>>
         self.access.delete(backend, at.entry())
     }
 
-    /// Makes one aggregate of those of the namespaces `target` and `sources`, combined in this order, and
-    /// keeps it in `target`. The sources vanish; one that has none adds nothing, one that is the
-    /// target is not counted twice.
+    /// Makes one aggregate of those of the namespaces `target` and `sources`, combined in this
+    /// order, and keeps it in `target`. The sources vanish; one that has none adds nothing, one
+    /// that is the target is not counted twice.
     ///
     /// # Errors
     /// As [`KeyedBackend::get`], [`KeyedBackend::put`] and [`KeyedBackend::delete`], and what the

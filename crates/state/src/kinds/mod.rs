@@ -11,8 +11,8 @@
 //!   live as long as the caller likes, over later changes of the state, over snapshots, and across
 //!   threads and points of suspension. Changing them does not change the state; put them back.
 //! - **What a handle takes it copies.** The caller may change or drop a value once it was put.
-//! - **Handles may be shared and kept**, also across threads. The backend is borrowed for the length
-//!   of one call; nothing that a call returns borrows it.
+//! - **Handles may be shared and kept**, also across threads. The backend is borrowed for the
+//!   length of one call; nothing that a call returns borrows it.
 //! - **While a walk runs, only what it is at may be changed.** [`MapState::for_each`],
 //!   [`ListState::for_each`] and [`for_each_entry`] change nothing. [`MapState::update_each`]
 //!   replaces or removes the value it is at, and sees each user key once whatever it decides. None

@@ -120,9 +120,9 @@ impl<K: HasCodec, T: 'static, N: HasCodec, C: Codec<T>> ReducingState<K, T, N, C
         self.access.delete(backend, at.entry())
     }
 
-    /// Makes one reduction of those of the namespaces `target` and `sources`, combined in this order, and
-    /// keeps it in `target`. The sources vanish; one that has none adds nothing, one that is the
-    /// target is not counted twice.
+    /// Makes one reduction of those of the namespaces `target` and `sources`, combined in this
+    /// order, and keeps it in `target`. The sources vanish; one that has none adds nothing, one
+    /// that is the target is not counted twice.
     ///
     /// # Errors
     /// As [`KeyedBackend::get`], [`KeyedBackend::put`] and [`KeyedBackend::delete`], and what the

@@ -13,9 +13,9 @@ use crate::place::At;
 use crate::ttl::{clean_entry, clean_for_walk};
 
 /// Calls `visit` with key and namespace of every entry of `state`, key groups ascending. The
-/// backend cannot be changed meanwhile; see [`apply_to_all`] for that. Entries that reads do not see
-/// because they have expired are left out, and removed; the addresses of one key group are then held
-/// in memory.
+/// backend cannot be changed meanwhile; see [`apply_to_all`] for that. Entries that reads do not
+/// see because they have expired are left out, and removed; the addresses of one key group are then
+/// held in memory.
 ///
 /// # Errors
 /// As [`KeyedBackend::visit_entries`], and what the codecs report.

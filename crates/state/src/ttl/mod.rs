@@ -1,8 +1,8 @@
 //! Time to live: state that expires when it was not touched for a while.
 //!
 //! Written once, over any backend and for every kind of state but timers. Each stored part (a value
-//! or accumulator, a list's element, a map's value) begins with a stamp of 8 bytes: when it was last
-//! touched. The stamp is a fact and goes into snapshots, under a codec name of
+//! or accumulator, a list's element, a map's value) begins with a stamp of 8 bytes: when it was
+//! last touched. The stamp is a fact and goes into snapshots, under a codec name of
 //! `expiring<processing,...>` or `expiring<event,...>`; how long parts live is a setting of the
 //! running program.
 //!

@@ -195,7 +195,10 @@ fn a_new_field_takes_its_name_back_from_a_renamed_one() {
 #[test]
 fn other_changes_are_refused_and_the_field_is_named() {
     macro_rules! refuse {
-        ($parts:expr, version $version:literal, { $($fields:tt)* }, $($field:ident: $type:ty),+) => {{
+        (
+            $parts:expr, version $version:literal,
+            { $($fields:tt)* }, $($field:ident: $type:ty),+
+        ) => {{
             #[derive(Debug, PartialEq)]
             struct New { $($field: $type),+ }
             record!(New, version $version, { $($fields)* });

@@ -84,6 +84,7 @@ fn steps_are_chained_whatever_order_they_are_given_in() {
         let state =
             ValueState::<u64, V3>::register_with(b, "delays", options(&chain(), mode)).unwrap();
         assert_eq!(state.get(b, key(2).at()).unwrap().unwrap().text, "120000 ms");
+        assert_eq!(b.states()[0].is_migrating(), mode == MigrationMode::Lazy);
         state.put(b, key(99).at(), &V3 { text: "new".into() }).unwrap();
         let taken = snapshot(b);
         assert_eq!(taken.states[0].codecs().value.to_string(), "record<text:string> v3");
