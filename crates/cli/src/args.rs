@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use checkpoint::{
-    CheckpointCommand, DropStateArgs, ExportArgs, Format, ImportArgs, KindArg, OriginalArgs, OutArgs,
-    RekeyArgs, RenameStateArgs, TargetArgs,
+    CheckpointCommand, DropStateArgs, ExportArgs, Format, ImportArgs, KindArg, OriginalArgs,
+    OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,
 };
 pub(crate) use value::{OnBadRecord, RestartArg, RestoreFrom};
 
@@ -56,9 +56,9 @@ pub(crate) enum RunJob {
     Flights(RunArgs),
     /// Session windows: each aircraft's days of flying, from the same input as flights.
     ///
-    /// A day of flying is a run of scheduled departures of an aircraft no more than six hours
-    /// apart. Output, exactly once: DIR/aircraft_days/part-*.csv with one row for each day, when it
-    /// is over.
+    /// A day of flying is a run of scheduled departures of an aircraft less than six hours apart.
+    /// Output, exactly once: DIR/aircraft_days/part-*.csv with one row for each day, when it is
+    /// over.
     #[command(after_long_help = JSON_HELP)]
     AircraftDays(RunArgs),
     /// A timer for each record.

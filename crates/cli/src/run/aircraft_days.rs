@@ -5,7 +5,7 @@
 //!                 +-> dead_letter    (if asked for)                -> FILE
 //! ```
 //!
-//! A day of flying is a session: departures of an aircraft no more than six hours apart.
+//! A day of flying is a session: departures of an aircraft less than six hours apart.
 
 use millpond_runtime::sink::{PartFileFormat, PartFiles};
 use millpond_runtime::{
@@ -26,7 +26,7 @@ pub(crate) const SINKS: [&str; 1] = [AIRCRAFT_DAYS];
 
 const AIRCRAFT_DAYS: &str = "aircraft_days";
 
-/// Longest time between two departures of a day.
+/// Without a departure for so long, a day is over.
 const GAP_MS: i64 = 6 * 3_600_000;
 
 struct DayRows;

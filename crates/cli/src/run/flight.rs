@@ -128,8 +128,7 @@ impl Aggregate for DepartureAggregate {
     fn merge(&self, totals: &mut DepartureTotals, other: DepartureTotals) {
         totals.flights = totals.flights.saturating_add(other.flights);
         totals.cancelled = totals.cancelled.saturating_add(other.cancelled);
-        totals.dep_delay_minutes =
-            totals.dep_delay_minutes.saturating_add(other.dep_delay_minutes);
+        totals.dep_delay_minutes = totals.dep_delay_minutes.saturating_add(other.dep_delay_minutes);
     }
 
     fn result(&self, totals: &DepartureTotals) -> DepartureTotals {
@@ -155,11 +154,7 @@ impl FlightParser {
     ///
     /// # Errors
     /// As [`BadRecords::handle`] if it does not parse; what `out` reports.
-    fn parse(
-        &mut self,
-        line: &Line,
-        out: &mut dyn Collector<Parsed<Flight>>,
-    ) -> Result<()> {
+    fn parse(&mut self, line: &Line, out: &mut dyn Collector<Parsed<Flight>>) -> Result<()> {
         if line.text.is_empty() {
             return Ok(());
         }

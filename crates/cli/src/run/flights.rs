@@ -8,10 +8,9 @@
 
 use millpond_runtime::sink::{PartFileFormat, PartFiles};
 use millpond_runtime::{
-    JobGraph, Result, Stream, Timestamp, TimestampOf, WindowAggregate, WindowOperator,
-    WindowResult, WindowTime, Windows,
+    JobGraph, Result, Stream, WindowAggregate, WindowOperator, WindowResult, WindowTime, Windows,
 };
-use millpond_state::{Aggregate, record};
+use millpond_state::record;
 
 use super::JobContext;
 use super::bad_record::Parsed;

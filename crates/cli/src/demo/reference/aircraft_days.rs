@@ -1,4 +1,4 @@
-//! An aircraft's days of flying: its departures, parted where it rests for more than six hours.
+//! An aircraft's days of flying: its departures, parted where it has none for six hours.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub(super) fn compute(input: &Path) -> Result<Expected> {
     let records = for_each_flight(input, |row| {
         let minute = minute(row.departure);
         let day = open.entry(row.tail.to_owned()).or_insert_with(|| Day::new(row, minute));
-        if minute - day.last_minute > GAP_MINUTES {
+        if minute - day.last_minute >= GAP_MINUTES {
             rows.push(day.row(row.tail));
             *day = Day::new(row, minute);
         }

@@ -71,8 +71,10 @@ impl Windows {
         Ok(Self(Cut::Aligned { size_ms, slide_ms }))
     }
 
-    /// Windows of activity, for each key its own: records no further than `gap_ms` milliseconds
-    /// apart belong to one window, which ends `gap_ms` after its last record.
+    /// Windows of activity, for each key its own: records less than `gap_ms` milliseconds apart
+    /// belong to one window, which ends `gap_ms` after its last record. Records just `gap_ms` apart
+    /// are in two windows: the first may have been said before the second record, which need not be
+    /// late for that.
     ///
     /// # Errors
     /// [`JobErrorKind::InvalidArgument`] if `gap_ms` is not above 0.

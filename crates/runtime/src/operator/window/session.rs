@@ -56,7 +56,8 @@ impl<K: HasCodec> Sessions<K> {
         Ok(Self { open: MapState::register(backend, &format!("{name}:sessions"))? })
     }
 
-    /// The sessions of a key that a window meets, in order of time. Windows that touch do meet.
+    /// The sessions of a key that a window overlaps, in order of time. Windows that only touch do
+    /// not: whether the earlier one was said already would depend on how far other keys are.
     fn meeting(
         &self,
         backend: &mut dyn KeyedBackend,
@@ -68,10 +69,10 @@ impl<K: HasCodec> Sessions<K> {
         backend.map_visit(self.open.id(), key, &mut |number, edit| {
             let (start_ms, end_ms, timer_ms) =
                 bounds.decode_all(edit.current().unwrap_or_default())?;
-            if start_ms > window.end().as_ms() {
+            if start_ms >= window.end().as_ms() {
                 return Ok(ControlFlow::Break(()));
             }
-            if end_ms >= window.start().as_ms() {
+            if end_ms > window.start().as_ms() {
                 let number = numbers.decode_all(number)?;
                 found.push(Session { number, start_ms, end_ms, timer_ms });
             }
