@@ -73,20 +73,19 @@ impl OfflineCheckpoint {
     /// [`ErrorKind::Corrupt`] if a file is missing or damaged; [`ErrorKind::Storage`] if one cannot
     /// be read.
     pub fn contents(&self) -> Result<Vec<StateContent>> {
-        self.contents_with(&mut |_| {})
+        self.contents_with(&mut |_| Ok(()))
     }
 
     pub(super) fn contents_with(
         &self,
-        on_entry: &mut dyn FnMut(&SnapshotEntry<'_>),
+        on_entry: &mut dyn FnMut(&SnapshotEntry<'_>) -> Result<()>,
     ) -> Result<Vec<StateContent>> {
         let mut contents = Vec::new();
         for vertex in &self.metadata.vertices {
             let mut summing = Summing::new(vertex);
             self.visit(vertex, &mut |entry| {
                 summing.add(entry);
-                on_entry(entry);
-                Ok(())
+                on_entry(entry)
             })?;
             contents.extend(summing.finish());
         }

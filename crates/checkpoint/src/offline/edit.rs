@@ -229,7 +229,7 @@ impl<'a> NewCheckpoint<'a> {
                 format.encode_into(&entry?, &mut bytes).map_err(state_error)?;
                 let group = max_parallelism.group_of_hash(key_hash(bytes.key.as_slice()));
                 sorter.push(&bytes.as_entry(group, number))?;
-                ticks.entry();
+                ticks.entry()?;
             }
             sorter.spill()
         };

@@ -64,6 +64,7 @@ mod read;
 mod rekey;
 mod sort;
 mod target;
+mod touched;
 mod vertex_writer;
 
 pub use checkpoint::OfflineCheckpoint;
@@ -76,6 +77,7 @@ pub use read::{Entries, StateReader};
 pub use rekey::{RekeyReport, rekey};
 pub use sort::Spill;
 pub use target::Target;
+pub use touched::{ExpiringByEventTime, ExpiringByProcessingTime, Touched};
 
 use millpond_state::StateError;
 

@@ -3,8 +3,11 @@
 use core::fmt;
 
 use millpond_snapshot::{Compression, FullOptions};
+use millpond_state::CancelFlag;
 
 use super::sort::Spill;
+use super::state_error;
+use crate::error::Result;
 
 /// What an offline tool is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,13 +43,22 @@ pub struct OfflineOptions<'a> {
     pub written_at_ms: Option<u64>,
     /// Called now and then, in the calling thread.
     pub on_progress: &'a dyn Fn(OfflineProgress),
+    /// Once it is set, also by another thread or a signal, the work fails within 10,000 entries
+    /// and leaves nothing behind.
+    pub cancel: Option<&'a CancelFlag>,
 }
 
 impl<'a> OfflineOptions<'a> {
-    /// The defaults: zstd level 1, nobody is told of progress.
+    /// The defaults: zstd level 1, nobody is told of progress or cancels.
     #[must_use]
     pub fn new(spill: &'a Spill) -> Self {
-        Self { spill, compression_level: 1, written_at_ms: None, on_progress: &|_| {} }
+        Self {
+            spill,
+            compression_level: 1,
+            written_at_ms: None,
+            on_progress: &|_| {},
+            cancel: None,
+        }
     }
 
     pub(super) fn full_options(&self) -> FullOptions {
@@ -58,7 +70,8 @@ impl<'a> OfflineOptions<'a> {
     }
 
     pub(super) fn ticks(&self, phase: OfflinePhase) -> Ticks<'a> {
-        Ticks { on_progress: self.on_progress, progress: OfflineProgress { phase, entries: 0 } }
+        let progress = OfflineProgress { phase, entries: 0 };
+        Ticks { on_progress: self.on_progress, cancel: self.cancel, progress }
     }
 }
 
@@ -78,15 +91,19 @@ const ENTRIES_PER_TICK: u64 = 8_192;
 /// Counts entries and tells of it.
 pub(super) struct Ticks<'a> {
     on_progress: &'a dyn Fn(OfflineProgress),
+    cancel: Option<&'a CancelFlag>,
     progress: OfflineProgress,
 }
 
 impl Ticks<'_> {
-    pub(super) fn entry(&mut self) {
+    /// Counts an entry; fails if the work was cancelled.
+    pub(super) fn entry(&mut self) -> Result<()> {
         self.progress.entries += 1;
         if self.progress.entries.is_multiple_of(ENTRIES_PER_TICK) {
             (self.on_progress)(self.progress);
+            self.cancel.map_or(Ok(()), CancelFlag::check).map_err(state_error)?;
         }
+        Ok(())
     }
 
     pub(super) const fn entries(&self) -> u64 {

@@ -173,7 +173,7 @@ impl<'a> VertexPlan<'a> {
                     check(entry)?;
                 }
                 on_entry(entry);
-                ticks.entry();
+                ticks.entry()?;
                 let hash = || to.group_of_hash(key_hash(entry.key));
                 let group = if moved { hash() } else { entry.group };
                 self.sorter.push(&SnapshotEntry { group, ..*entry })
@@ -275,7 +275,7 @@ fn write(
 ) -> Result<()> {
     match positions.get(usize::from(entry.state)) {
         Some(Some(state)) => {
-            ticks.entry();
+            ticks.entry()?;
             writer.push(&SnapshotEntry { state: *state, ..*entry })
         }
         _ => Ok(()),

@@ -59,7 +59,8 @@ impl<'c> StateReader<'c> {
     }
 
     /// The entries, of a list state the elements, in canonical order: by key group, key, namespace
-    /// and user key, each in the order of its bytes. One block and one entry are in memory.
+    /// and user key, each in the order of its bytes. One block and what is
+    /// stored for one address (of a list state a whole list) are in memory.
     ///
     /// # Errors
     /// [`ErrorKind::Incompatible`], naming both sides, if the state has another kind or other

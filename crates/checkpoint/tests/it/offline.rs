@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_checkpoint::offline::{
-    DynEntry, KeyedEntry, MapEntry, NewCheckpoint, OfflineCheckpoint, OfflineOptions, Target,
-    TimerEntry, kind,
+    DynEntry, ExpiringByEventTime, KeyedEntry, MapEntry, NewCheckpoint, OfflineCheckpoint,
+    OfflineOptions, OfflinePhase, OfflineProgress, Target, TimerEntry, Touched, kind,
 };
 use millpond_checkpoint::{CheckpointError, ErrorKind, Result};
 use millpond_snapshot::metadata::CheckpointKind;
-use millpond_state::codec::{CodecIdentity, DynValue};
+use millpond_state::codec::{CodecIdentity, DynValue, FixedCodec};
 use millpond_state::{
-    MaxParallelism, StateCodecs, StateDescriptor, StateKind, SubtaskIndex, key_hash,
+    CancelFlag, MaxParallelism, StateCodecs, StateDescriptor, StateKind, SubtaskIndex, key_hash,
 };
 use millpond_storage::{MemoryStore, Store, StoreExt, StorePath};
 
@@ -302,6 +302,59 @@ fn files_with_their_states_in_different_orders_are_put_in_order() {
     };
     assert_eq!(sums(&written), sums(&original));
     assert!(changed.folder().verify().unwrap().is_whole());
+}
+
+#[test]
+fn cancelled_work_leaves_nothing_behind() {
+    let cancel = CancelFlag::new();
+    let spill = spill(100_000);
+    let on_progress = |at: OfflineProgress| {
+        if at.phase == OfflinePhase::Write && at.entries > 0 {
+            cancel.cancel();
+        }
+    };
+    let options = OfflineOptions {
+        on_progress: &on_progress,
+        cancel: Some(&cancel),
+        ..OfflineOptions::new(&spill)
+    };
+    let place = Place::new();
+    let mut new = NewCheckpoint::create(&job(8, &[("a", 4)]), options);
+    new.put_state::<Counts>("a", "value", counts(0..20_000)).unwrap();
+    let error = new.write(place.target()).unwrap_err();
+    assert!(error.message().contains("cancelled"), "{error}");
+    assert!(files(&place.store).is_empty());
+}
+
+#[test]
+fn values_that_expire_are_read_and_written_with_their_time() {
+    type Sessions =
+        kind::Map<u64, u8, Touched<String>, (), FixedCodec<u8>, ExpiringByEventTime<String>>;
+    let (spill, place) = (spill(1_000), Place::new());
+    let touched = |at: i64| (at > 0).then_some(at);
+    let entries: Vec<_> = (0..50i64)
+        .map(|at| MapEntry {
+            key: at as u64 / 3,
+            namespace: (),
+            user_key: at as u8,
+            value: Touched { touched_ms: touched(at), value: format!("v{at}") },
+        })
+        .collect();
+    let mut new = NewCheckpoint::create(&job(8, &[("a", 1)]), OfflineOptions::new(&spill));
+    new.put_state::<Sessions>("a", "sessions", entries.iter().cloned().map(Ok)).unwrap();
+    let checkpoint = new.write(place.target()).unwrap();
+    let state = checkpoint.state("a", "sessions").unwrap();
+    assert_eq!(state.descriptor().codecs().value.name(), "expiring<event,string>");
+    let mut found = all::<Sessions>(&checkpoint, "a", "sessions");
+    found.sort_by_key(|entry| entry.user_key);
+    assert_eq!(found, entries);
+    for (untyped, typed) in
+        state.dynamic().unwrap().zip(all::<Sessions>(&checkpoint, "a", "sessions"))
+    {
+        let Touched { touched_ms, value } = typed.value;
+        let value = Box::new(DynValue::String(value));
+        assert_eq!(untyped.unwrap().value, DynValue::Expiring { touched_ms, value });
+    }
 }
 
 #[test]

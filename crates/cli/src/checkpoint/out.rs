@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use millpond_checkpoint::offline::{
     OfflineCheckpoint, OfflineOptions, OfflinePhase, OfflineProgress, Spill, Target,
 };
+use millpond_state::CancelFlag;
 use millpond_state::seam::{Clock, SystemClock};
 use millpond_storage::{StorePath, open_url};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::list::entries;
 use crate::args::OutArgs;
 use crate::error::{CliError, Result};
-use crate::{console, table};
+use crate::{console, signals, table};
 
 /// Folder in OUT for what is being sorted, gone in the end.
 const SORTING: &str = "sorting";
@@ -50,12 +51,22 @@ fn make_in<T>(
     let spill = Spill::new(store, Some(StorePath::new(SORTING)?), memory_bytes);
     let progress = Progress::new(args, entries);
     let on_progress = |at| progress.tell(at);
+    let cancel = CancelFlag::new();
+    let interrupted = cancel.clone();
+    signals::on_first(move || interrupted.cancel())?;
     let options = OfflineOptions {
         written_at_ms: Some(SystemClock::new().wall_ms()),
         on_progress: &on_progress,
+        cancel: Some(&cancel),
         ..OfflineOptions::new(&spill)
     };
-    make(target, options)
+    make(target, options).map_err(|error| {
+        if cancel.is_cancelled() {
+            CliError::new("interrupted; nothing is left there")
+        } else {
+            error
+        }
+    })
 }
 
 /// The folder that OUT names.

@@ -1,7 +1,7 @@
 //! New checkpoints made of old ones and of tables.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::full_disk::SmallDisk;
 use crate::support::{Ended, Place, json, millpond, run};
@@ -144,7 +144,8 @@ fn states_of_every_kind_go_through_tables_and_back() {
                 "--value",
                 "expiring<processing,f64>",
             ],
-            "key,user_key_0,user_key_1,value,touched_ms\n1,-128,a,0.30000000000000004,7\n1,127,b,-inf,\n",
+            "key,user_key_0,user_key_1,value,touched_ms\n\
+             1,-128,a,0.30000000000000004,7\n1,127,b,-inf,\n",
         ),
         (
             "aggregating",
@@ -229,6 +230,36 @@ fn a_table_comes_through_standard_input() {
     child.stdin.take().unwrap().write_all(b"key,value\n7,8\n").unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(export(&new, "op", "s", "csv"), "key,value\n7,8\n");
+}
+
+#[test]
+fn an_interrupted_import_leaves_nothing() {
+    let place = Place::new();
+    let new = place.text("new");
+    let state = ["--job", "any", "--operator", "op", "--state", "s"];
+    let types = ["--key", "u64", "--value", "u64", "--memory-mib", "1"];
+    let args = [&["checkpoint", "import", "-", &new], &state[..], &types].concat();
+    let mut command = millpond(&args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut rows = child.stdin.take().unwrap();
+    writeln!(rows, "key,value").unwrap();
+    let mut key = 0_u64;
+    let mut row = || {
+        key += 1;
+        writeln!(rows, "{key},{key}")
+    };
+    (0..100_000).for_each(|_| row().unwrap());
+    assert!(place.path("new").exists());
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    // Rows that come after the signal are not waited for.
+    while row().is_ok() {}
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(stderr.contains("interrupted"), "{stderr}");
+    assert!(!place.path("new").exists());
 }
 
 #[test]

@@ -149,8 +149,8 @@ impl Shape {
     /// [`DynValue::None`] within an option is encoded as the option without a value.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if the value does not have this shape; `out` then holds a part
-    /// of it.
+    /// [`ErrorKind::InvalidArgument`] if the value does not have this shape; `out` then holds a
+    /// part of it.
     pub fn encode_into(&self, value: &DynValue, out: &mut Scratch) -> Result<()> {
         match (self, value) {
             (Self::Void, DynValue::None) => Ok(()),
