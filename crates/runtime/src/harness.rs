@@ -107,7 +107,7 @@ where
         self.core.advance_watermark(watermark, emitters)
     }
 
-    /// Moves processing time on, and fires the timers that are due. It is unknown at first.
+    /// Moves processing time on, and fires the timers whose time is over. It is unknown at first.
     ///
     /// # Errors
     /// What the operator reports.
@@ -116,10 +116,11 @@ where
         self.core.advance_processing_ms(now_ms, emitters)
     }
 
-    /// A time of processing before which no timer is due; `None` if there is none.
+    /// The processing time before which no timer fires; `None` if there are none. To be asked again
+    /// after each call.
     #[must_use]
-    pub fn next_processing_ms(&self) -> Option<i64> {
-        self.core.next_processing_ms()
+    pub fn next_wake_ms(&self) -> Option<i64> {
+        self.core.next_wake_ms()
     }
 
     /// Ends the input: event time comes to its end, then the operator hears of the end.

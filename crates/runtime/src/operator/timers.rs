@@ -124,7 +124,7 @@ pub struct OperatorTimers<'a, K, N> {
 impl<K: HasCodec, N: HasCodec> OperatorTimers<'_, K, N> {
     /// Sets a timer for `time_ms`, in milliseconds since the Unix epoch; `false` if there is one at
     /// that address and time already. A timer for a time that has come already fires the next time
-    /// that the watermark rises or, of processing time, at once after the call it was set in.
+    /// that the watermark rises or, of processing time, soon after the call it was set in.
     ///
     /// # Errors
     /// What the backend reports.

@@ -62,7 +62,7 @@ impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> InputOperator for KeyedTask<O
     }
 
     fn next_wake_ms(&self) -> Option<i64> {
-        self.core.next_processing_ms()
+        self.core.next_wake_ms()
     }
 
     fn on_wake(&mut self, outputs: &mut VertexOutputs<Op::Out, Op::Side>) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use millpond_state::codec::{Codec, DefaultCodec};
 use millpond_state::{
-    EntryKey, KeyedBackend, MaxParallelism, OperatorState, Scratch, StateTime, TimeDomain,
+    EntryKey, KeyedBackend, MaxParallelism, OperatorState, Scratch, StateTime, Sweeper, TimeDomain,
 };
 
 use crate::error::Result;
@@ -36,6 +36,7 @@ pub(crate) struct KeyedCore<Op: KeyedOperator, F> {
     timers: TimerStore<Op::Key, Op::TimerNamespace>,
     max_parallelism: MaxParallelism,
     time: StateTime,
+    sweeper: Sweeper,
     watermark: Timestamp,
     late_records: Arc<AtomicU64>,
     /// Encoded keys of a batch.
@@ -65,31 +66,36 @@ impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> KeyedCore<Op, F> {
             max_parallelism: state.backend.max_parallelism(),
             state,
             time,
+            sweeper: Sweeper::new(),
             watermark: Timestamp::MIN,
             late_records,
             keys: vec![Scratch::new(); KeyedBatch::<()>::RECORDS_MAX],
         })
     }
 
-    /// Tells the operator's state that it is `now_ms`, and fires the timers that are due by then.
+    /// Tells the operator's state that it is `now_ms`, and fires the timers whose time is over: more
+    /// records may be processed in the millisecond that `now_ms` is.
     pub(crate) fn advance_processing_ms(
         &mut self,
         now_ms: i64,
         emitters: Emitters<'_, Op::Out, Op::Side>,
     ) -> Result<()> {
         self.time.set_processing_ms(now_ms);
-        match self.timers.next_processing_ms() {
-            Some(next) if next <= now_ms => self.fire(TimeDomain::Processing, now_ms, emitters),
+        match self.next_wake_ms() {
+            Some(wake_ms) if wake_ms <= now_ms => {
+                self.fire(TimeDomain::Processing, now_ms.saturating_sub(1), emitters)
+            }
             _ => Ok(()),
         }
     }
 
-    /// A time before which no processing-time timer is due; `None` if there are none.
-    pub(crate) fn next_processing_ms(&self) -> Option<i64> {
-        self.timers.next_processing_ms()
+    /// The processing time before which no timer fires; `None` if there are none.
+    pub(crate) fn next_wake_ms(&self) -> Option<i64> {
+        self.timers.next_processing_ms().map(|time_ms| time_ms.saturating_add(1))
     }
 
-    /// Hands records to the operator, in batches of its size.
+    /// Hands records to the operator, in batches of its size; then looks at some of the state for
+    /// what has expired, if there is state that does.
     pub(crate) fn process(
         &mut self,
         records: &[Keyed<Op::In>],
@@ -98,7 +104,9 @@ impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> KeyedCore<Op, F> {
         let Emitters { output, side } = emitters;
         records
             .chunks(KeyedBatch::<()>::RECORDS_MAX)
-            .try_for_each(|records| self.process_batch(records, Emitters { output, side }))
+            .try_for_each(|records| self.process_batch(records, Emitters { output, side }))?;
+        self.sweeper.step(self.state.backend.as_mut())?;
+        Ok(())
     }
 
     fn process_batch(

@@ -6,7 +6,17 @@
     reason = "a test reports by panicking"
 )]
 
+mod broadcast;
 mod checkpoints;
+mod clock;
+mod expiry;
 mod failures;
 mod fixture;
+mod gated;
+mod operator_state;
+mod side_output;
+mod subtasks;
+mod timers;
+mod window_model;
 mod windows;
+mod windows_by_hand;

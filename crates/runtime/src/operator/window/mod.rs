@@ -5,15 +5,6 @@
 //! backend, so windows under way are in every snapshot and move with their keys. The namespace of a
 //! tumbling or sliding window is its start; [sessions](session) have a number that stays the same
 //! while they grow.
-//!
-//! In event time a window is complete when the watermark reaches its last millisecond. It is kept
-//! for the allowed lateness after that, and said again with each record that comes late. A record
-//! all of whose windows are forgotten is counted as late and goes to the side output. In processing
-//! time a record belongs to the time at which it is processed, and nothing is late; what is open
-//! when all input has been processed is said then.
-//!
-//! The watermark is not in snapshots: after a restore it begins anew, so a record that was late
-//! before may open its window again.
 
 mod assign;
 mod session;
@@ -70,15 +61,23 @@ impl<In> fmt::Debug for WindowTime<In> {
     }
 }
 
-/// Gathers records into windows and says each window's result when it is complete: see the
-/// [module](self) for the rules. Records that are too late go to the side output.
+/// Gathers records into windows and says each window's result when it is complete.
+///
+/// In event time a window is complete when the watermark reaches its last millisecond. It is kept
+/// for the [allowed lateness](Self::allow_lateness_ms) after that, and said again with each record
+/// that comes late. A record all of whose windows are forgotten is counted as late and goes to the
+/// side output. In processing time a record belongs to the time at which it is processed, and
+/// nothing is late; what is open when all input has been processed is said then.
+///
+/// The watermark is not in snapshots: after a restore it begins anew, so a record that was late
+/// before may open its window again.
 ///
 /// ```
 /// use millpond_runtime::{Timestamp, WindowOperator, WindowReduce, WindowTime, Windows};
 ///
 /// // The highest of the readings (time in milliseconds, value) of each key, every five seconds over
 /// // the last minute. Readings may be ten seconds late.
-/// let highest: WindowOperator<_, String, WindowReduce<_, _>> = WindowOperator::new(
+/// let highest: WindowOperator<_, String, WindowReduce<String, _>> = WindowOperator::new(
 ///     "highest",
 ///     Windows::sliding(60_000, 5_000)?,
 ///     WindowTime::event(|reading: &(i64, u64)| Timestamp::from_ms(reading.0)),
