@@ -1,7 +1,8 @@
 //! Decides when checkpoints are taken, when they are complete, which are kept and how a job starts
-//! again from one: everything about a checkpoint but its bytes.
+//! again from one: everything about a checkpoint but its bytes. Two modules touch storage:
+//! [`driver`] reads and writes a job's checkpoints, [`offline`] makes new ones without a job.
 //!
-//! All of it is pure. [`Coordinator`] is a state machine: an [`Event`] goes in with the time, a
+//! All the rest is pure. [`Coordinator`] is a state machine: an [`Event`] goes in with the time, a
 //! list of [`Action`]s comes out. It does no I/O, reads no clock, takes no lock and starts no
 //! thread, so any engine can drive it and a simulator can run millions of schedules.
 //! [`plan`] turns the facts of a stored checkpoint and a new job into who reads what, or a

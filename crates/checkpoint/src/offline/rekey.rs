@@ -115,3 +115,45 @@ fn compare(
     let message = format!("what was written is not what was read: {what}; nothing was published");
     Err(CheckpointError::new(ErrorKind::Corrupt, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use millpond_storage::MemoryStore;
+
+    use super::*;
+    use crate::coordinator::CheckpointMode;
+    use crate::driver::{JobDescription, VertexDescription};
+    use crate::offline::{KeyedEntry, NewCheckpoint, Spill, kind};
+
+    #[test]
+    fn sides_that_differ_in_a_count_or_a_checksum_are_told_apart_and_named() {
+        let spill = Spill::new(Arc::new(MemoryStore::new()), None, 1_000);
+        let options = OfflineOptions::new(&spill);
+        let job = JobDescription {
+            name: "job".to_owned(),
+            kind: "test".to_owned(),
+            state_backend: "none".to_owned(),
+            mode: CheckpointMode::ExactlyOnce,
+            max_parallelism: MaxParallelism::new(8).unwrap(),
+            vertices: vec![VertexDescription { name: "op".to_owned(), parallelism: 1 }],
+        };
+        let mut new = NewCheckpoint::create(&job, options);
+        let entries = (0..10u64).map(|key| Ok(KeyedEntry { key, namespace: (), value: key }));
+        new.put_state::<kind::Value<u64, u64>>("op", "sums", entries).unwrap();
+        let target = Target::create(Arc::new(MemoryStore::new()), None).unwrap();
+        let written = new.write(target).unwrap();
+        let same = written.contents().unwrap();
+        compare(&same, &written, &options).unwrap();
+        let changes: [fn(&mut StateContent); 2] = [|it| it.checksum ^= 1, |it| it.entries += 1];
+        for change in changes {
+            let mut other = same.clone();
+            other.iter_mut().for_each(change);
+            let error = compare(&other, &written, &options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.message().contains("state \"sums\" of operator \"op\""), "{error}");
+        }
+        assert!(compare(&[], &written, &options).is_err());
+    }
+}

@@ -287,6 +287,14 @@ fn a_renamed_state_can_be_transformed_and_a_put_one_says_that_it_cannot() {
     let sum: u64 = all::<Counts>(&written, "a", "new").iter().map(|it| it.value).sum();
     assert_eq!(sum, 500 * 501 / 2);
     assert!(written.state("a", "value").is_err());
+    let sums = |checkpoint: &OfflineCheckpoint, state: &str| {
+        let contents = checkpoint.contents().unwrap();
+        let found = contents.iter().find(|it| it.operator == "a" && it.state == state).unwrap();
+        (found.entries, found.checksum)
+    };
+    let (before, after) = (sums(&original, "value"), sums(&written, "new"));
+    assert_eq!(before.0, after.0);
+    assert_ne!(before.1, after.1);
 }
 
 #[test]

@@ -139,6 +139,7 @@ proptest! {
         new_groups in 3u32..300,
         memory_bytes in 200usize..5_000,
     ) {
+        prop_assume!(groups != new_groups);
         type Bytes = kind::Value<Vec<u8>, i16, u8>;
         let (spill, place, moved) = (spill(memory_bytes), Place::new(), Place::new());
         let options = OfflineOptions::new(&spill);

@@ -54,8 +54,8 @@ Example:
 
 const IMPORT_HELP: &str = "\
 Types are written as `checkpoint show` prints them: u8 to u128, i8 to i128, f32, f64, bool, \
-string, bytes, void, option<T>, tuple<A,B>, record<name:T,...>, expiring<processing,T>, expiring<event,T>; \
-a version other than 1 follows as in \"record<a:u64> v2\".
+string, bytes, void, option<T>, tuple<A,B>, record<name:T,...>, expiring<processing,T>, \
+expiring<event,T>; a version other than 1 follows as in \"record<a:u64> v2\".
 
 Examples:
   a state of a checkpoint, changed by hand:
