@@ -32,8 +32,10 @@ test: tools ## run all tests; documentation, a short kill test and tiny benchmar
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p millpond-benches --benches
 
-kill-test: build ## kill the flights job 100 times at random moments (KILLS=n for another number)
-	$(MILLPOND) demo --kills $(KILLS)
+kill-test: build ## kill each job 100 times at random moments (KILLS=n for another number)
+	$(MILLPOND) demo --job flights --kills $(KILLS)
+	$(MILLPOND) demo --job aircraft-days --kills $(KILLS)
+	$(MILLPOND) demo --job timeouts --kills $(KILLS)
 
 bench: tools ## run all benchmarks, each with its floor in the same run
 	$(CARGO) bench --locked -p millpond-benches

@@ -45,6 +45,31 @@ fn many_kills_take_several_runs_each_compared() {
 }
 
 #[test]
+fn session_windows_are_exact_over_kills() {
+    let place = Place::new();
+    let input = cut(&place, 30_000);
+    let args = ["--output", &place.text("demo"), "--kills", "6", "--seed", "3"];
+    let job = ["demo", "--job", "aircraft-days", "--input", &input];
+    let ended = run(&[&job, &args[..]].concat()).ok();
+    assert!(ended.stdout.contains("days of aircraft"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("kills        6"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("lost 0, duplicated 0, wrong 0"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_timer_for_each_record_is_exact_over_kills() {
+    let place = Place::new();
+    let args = ["--output", &place.text("demo"), "--kills", "6", "--seed", "4"];
+    let job = ["demo", "--job", "timeouts", "--input", "generate:60000:50000"];
+    let ended = run(&[&job, &args[..]].concat()).ok();
+    assert!(ended.stdout.contains("60,000 timeouts"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("kills        6"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("lost 0, duplicated 0, wrong 0"), "{}", ended.stdout);
+    run(&["demo", "--job", "timeouts", "--input", &cut(&place, 10)]).fails(1, &["generate:"]);
+    run(&["demo", "--job", "timeouts", "--input", "generate:9"]).fails(2, &["RECORDS:KEYS"]);
+}
+
+#[test]
 fn the_demo_empties_no_folder_that_it_did_not_make() {
     let place = Place::new();
     let input = cut(&place, 10);
