@@ -102,7 +102,7 @@ impl FailPlan {
         Arc::new(Self { panic_at: AtomicU64::new(record), seen: AtomicU64::new(0) })
     }
 
-    fn see(&self, records: u64) {
+    pub(crate) fn see(&self, records: u64) {
         let before = self.seen.fetch_add(records, Ordering::SeqCst);
         let at = self.panic_at.load(Ordering::SeqCst);
         if before <= at && at < before + records {
