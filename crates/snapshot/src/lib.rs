@@ -60,4 +60,4 @@ pub use full::{
 pub use io::{ByteSink, ByteSource, SliceSource};
 pub use metadata::CheckpointMetadata;
 pub use name::{RELATIVE_NAME_BYTES_MAX, check_relative_name};
-pub use verify::{Damage, Report, verify_full, verify_metadata};
+pub use verify::{Damage, Report, verify_full, verify_metadata, verify_object};

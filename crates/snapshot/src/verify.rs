@@ -5,6 +5,8 @@
 //! key group that can be found. Errors are only returned where nothing can be said of the file: it
 //! cannot be read, or a newer Millpond wrote it.
 
+mod object;
+
 use core::fmt;
 
 use millpond_state::{KeyGroup, StateDescriptor};
@@ -17,6 +19,8 @@ use crate::full::{
 };
 use crate::io::{ByteSource, HashingSource};
 use crate::metadata::{CheckpointMetadata, FileHandle};
+
+pub use object::verify_object;
 
 /// Most damaged places that one [`Report`] lists.
 pub const DAMAGE_LISTED_MAX: usize = 1_000;
@@ -53,7 +57,7 @@ pub struct Report {
     pub unlisted: u64,
     /// Length of the file.
     pub bytes: u64,
-    /// Whole blocks of entries.
+    /// Whole blocks of entries, or whole logical files of an object.
     pub blocks: u64,
     /// Entries in them.
     pub entries: u64,

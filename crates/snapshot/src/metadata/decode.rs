@@ -10,9 +10,9 @@ use crate::error::{Result, SnapshotError};
 use crate::full::{decode_codec, decode_descriptor};
 use crate::metadata::field::{Field, Fields};
 use crate::metadata::{
-    CheckpointKind, CheckpointMetadata, CheckpointMode, FileHandle, FullHandle, KeyGroupSize,
-    KeyedStateHandle, METADATA_BYTES_MAX, NAME_BYTES_MAX, StateEntries, SubtaskMetadata,
-    SubtaskStats, VertexMetadata, tag,
+    CheckpointKind, CheckpointMetadata, CheckpointMode, FileHandle, FileScope, FullHandle,
+    KeyGroupSize, KeyedStateHandle, METADATA_BYTES_MAX, NAME_BYTES_MAX, StateEntries,
+    SubtaskMetadata, SubtaskStats, VertexMetadata, incremental, tag,
 };
 use crate::name::RELATIVE_NAME_BYTES_MAX;
 use crate::version::{METADATA_MAGIC, MetadataVersion, newer};
@@ -61,7 +61,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<CheckpointMetadata> {
 }
 
 /// The value of a field that must be there.
-fn required<T>(value: Option<T>, message: &str, name: &str) -> Result<T> {
+pub(super) fn required<T>(value: Option<T>, message: &str, name: &str) -> Result<T> {
     value.ok_or_else(|| SnapshotError::corrupt(format!("{message} metadata has no {name}")))
 }
 
@@ -190,6 +190,9 @@ fn keyed_state_handle(outer: Field<'_>) -> Result<KeyedStateHandle> {
             tag::keyed_state::FULL => {
                 field.set(&mut handle, |field| full(field.fields()).map(KeyedStateHandle::Full))?
             }
+            tag::keyed_state::INCREMENTAL => field.set(&mut handle, |field| {
+                incremental::decode(field.fields()).map(KeyedStateHandle::Incremental)
+            })?,
             _ => field.skip("keyed state")?,
         }
     }
@@ -250,10 +253,10 @@ fn key_group_sizes(field: Field<'_>) -> Result<Vec<KeyGroupSize>> {
     Ok(sizes)
 }
 
-fn file(mut fields: Fields<'_>) -> Result<FileHandle> {
+pub(super) fn file(mut fields: Fields<'_>) -> Result<FileHandle> {
     use tag::file as t;
     const MESSAGE: &str = "file";
-    let (mut name, mut bytes, mut crc32) = (None, None, None);
+    let (mut name, mut bytes, mut crc32, mut scope) = (None, None, None, None);
     let mut name_offset = 0;
     while let Some(field) = fields.next()? {
         match field.tag {
@@ -263,6 +266,7 @@ fn file(mut fields: Fields<'_>) -> Result<FileHandle> {
             }
             t::BYTES => field.set(&mut bytes, Field::u64)?,
             t::CRC32 => field.set(&mut crc32, Field::u32)?,
+            t::SCOPE => field.set(&mut scope, |f| code(f, FileScope::from_code))?,
             _ => field.skip(MESSAGE)?,
         }
     }
@@ -270,6 +274,7 @@ fn file(mut fields: Fields<'_>) -> Result<FileHandle> {
     let bytes = required(bytes, MESSAGE, "length")?;
     let crc32 = required(crc32, MESSAGE, "checksum")?;
     FileHandle::new(name, bytes, crc32)
+        .map(|handle| handle.with_scope(scope.unwrap_or(FileScope::Exclusive)))
         .map_err(|error| SnapshotError::corrupt(error.message()).at(name_offset))
 }
 
@@ -323,7 +328,7 @@ fn max_parallelism(field: Field<'_>) -> Result<MaxParallelism> {
         .map_err(|error| SnapshotError::corrupt(error.message()).at(field.offset))
 }
 
-fn range(field: Field<'_>) -> Result<KeyGroupRange> {
+pub(super) fn range(field: Field<'_>) -> Result<KeyGroupRange> {
     let mut reader = ByteReader::new(field.content);
     let read = |reader: &mut ByteReader<'_>| {
         let (first, last) = (reader.u16()?, reader.u16()?);

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::full::{encode_codec, encode_descriptor};
 use crate::metadata::field::{FieldWriter, too_large};
 use crate::metadata::{
-    CheckpointMetadata, FileHandle, FullHandle, KeyedStateHandle, METADATA_BYTES_MAX,
-    SubtaskMetadata, VertexMetadata, tag,
+    CheckpointMetadata, FileHandle, FileScope, FullHandle, KeyedStateHandle, METADATA_BYTES_MAX,
+    SubtaskMetadata, VertexMetadata, incremental, tag,
 };
 use crate::version::{METADATA_MAGIC, MetadataVersion};
 
@@ -78,6 +78,10 @@ fn subtask(subtask: &SubtaskMetadata, writer: &mut FieldWriter) -> Result<()> {
             KeyedStateHandle::Full(handle) => {
                 writer.nested(tag::keyed_state::FULL, |writer| full(handle, writer))
             }
+            KeyedStateHandle::Incremental(handle) => writer
+                .nested(tag::keyed_state::INCREMENTAL, |writer| {
+                    incremental::encode(handle, writer)
+                }),
         })?;
     }
     for state in &subtask.operator_state {
@@ -97,7 +101,7 @@ fn subtask(subtask: &SubtaskMetadata, writer: &mut FieldWriter) -> Result<()> {
 fn full(handle: &FullHandle, writer: &mut FieldWriter) -> Result<()> {
     use tag::full as t;
     writer.nested(t::FILE, |writer| {
-        file(&handle.file, writer);
+        write_file(&handle.file, writer);
         Ok(())
     })?;
     writer.bytes(t::KEY_GROUPS, &range_bytes(handle.key_groups));
@@ -121,11 +125,14 @@ fn full(handle: &FullHandle, writer: &mut FieldWriter) -> Result<()> {
     Ok(())
 }
 
-fn file(handle: &FileHandle, writer: &mut FieldWriter) {
+pub(super) fn write_file(handle: &FileHandle, writer: &mut FieldWriter) {
     use tag::file as t;
     writer.text(t::NAME, handle.name());
     writer.u64(t::BYTES, handle.bytes());
     writer.u32(t::CRC32, handle.crc32());
+    if handle.is_shared() {
+        writer.u8(t::SCOPE, FileScope::SHARED_CODE);
+    }
 }
 
 fn operator_state(state: &OperatorStatePart, writer: &mut FieldWriter) -> Result<()> {
@@ -146,7 +153,7 @@ fn operator_state(state: &OperatorStatePart, writer: &mut FieldWriter) -> Result
 }
 
 /// First and last key group, two bytes each.
-fn range_bytes(range: KeyGroupRange) -> Vec<u8> {
+pub(super) fn range_bytes(range: KeyGroupRange) -> Vec<u8> {
     let first = range.first().get().to_le_bytes();
     let last = range.last().get().to_le_bytes();
     [first, last].concat()

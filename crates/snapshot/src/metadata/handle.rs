@@ -4,19 +4,22 @@ use millpond_state::{KeyGroup, KeyGroupRange};
 
 use crate::error::Result;
 use crate::full::FullSummary;
+use crate::metadata::incremental::{FileScope, IncrementalHandle};
 use crate::name::check_relative_name;
 
-/// A reference to one immutable file: its name relative to the folder that holds the metadata, its
-/// length and its checksum.
+/// A reference to one immutable file: its name, relative to where its scope begins, its length and
+/// its checksum.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileHandle {
     name: String,
     bytes: u64,
     crc32: u32,
+    scope: FileScope,
 }
 
 impl FileHandle {
-    /// Refers to the file `name` of `bytes` bytes; `crc32` is over all of them.
+    /// Refers to the file `name` of `bytes` bytes in the metadata's folder; `crc32` is over all of
+    /// them.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::SnapshotErrorKind::InvalidArgument) if the name is not relative
@@ -24,10 +27,36 @@ impl FileHandle {
     pub fn new(name: impl Into<String>, bytes: u64, crc32: u32) -> Result<Self> {
         let name = name.into();
         check_relative_name(&name)?;
-        Ok(Self { name, bytes, crc32 })
+        Ok(Self { name, bytes, crc32, scope: FileScope::Exclusive })
     }
 
-    /// The name, relative to the metadata's folder.
+    /// Likewise, with a name relative to the root of the checkpoint storage.
+    ///
+    /// # Errors
+    /// As of [`FileHandle::new`].
+    pub fn shared(name: impl Into<String>, bytes: u64, crc32: u32) -> Result<Self> {
+        let exclusive = Self::new(name, bytes, crc32)?;
+        Ok(Self { scope: FileScope::Shared, ..exclusive })
+    }
+
+    /// The same file in another scope, for a decoder.
+    pub(super) fn with_scope(self, scope: FileScope) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// Where the name begins.
+    #[must_use]
+    pub const fn scope(&self) -> FileScope {
+        self.scope
+    }
+
+    /// Whether it is shared with other checkpoints.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.scope, FileScope::Shared)
+    }
+
+    /// The name, relative to where [its scope](Self::scope) begins.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -52,6 +81,8 @@ impl FileHandle {
 pub enum KeyedStateHandle {
     /// In a [full snapshot](crate::full) file.
     Full(FullHandle),
+    /// In native files of a backend, some of them shared with other checkpoints.
+    Incremental(IncrementalHandle),
 }
 
 impl KeyedStateHandle {
@@ -60,13 +91,15 @@ impl KeyedStateHandle {
     pub fn key_groups(&self) -> KeyGroupRange {
         match self {
             Self::Full(full) => full.key_groups,
+            Self::Incremental(incremental) => incremental.key_groups,
         }
     }
 
-    /// The files that it needs.
+    /// The files that it needs, as storage knows them.
     pub fn files(&self) -> impl Iterator<Item = &FileHandle> {
         match self {
-            Self::Full(full) => core::iter::once(&full.file),
+            Self::Full(full) => core::slice::from_ref(&full.file).iter(),
+            Self::Incremental(incremental) => incremental.objects.iter(),
         }
     }
 }
@@ -74,7 +107,7 @@ impl KeyedStateHandle {
 /// A full snapshot file and the figures that tools show of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullHandle {
-    /// The file.
+    /// The file; exclusive.
     pub file: FileHandle,
     /// The key groups that the snapshot was taken of, with or without entries.
     pub key_groups: KeyGroupRange,

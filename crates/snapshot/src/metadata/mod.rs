@@ -29,8 +29,11 @@ mod decode;
 mod encode;
 mod field;
 mod handle;
+mod incremental;
 mod tag;
 mod validate;
+
+use std::collections::BTreeSet;
 
 use millpond_state::{
     AttemptId, CheckpointId, KeyGroupRange, MaxParallelism, OperatorStatePart, StateDescriptor,
@@ -39,6 +42,7 @@ use millpond_state::{
 
 use crate::error::{Result, SnapshotError};
 pub use handle::{FileHandle, FullHandle, KeyGroupSize, KeyedStateHandle, Skew, StateEntries};
+pub use incremental::{FileScope, IncrementalHandle, LogicalFile};
 
 /// Largest metadata file, in bytes.
 pub const METADATA_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -256,7 +260,8 @@ impl CheckpointMetadata {
         self.vertices.iter().find(|vertex| vertex.name == name)
     }
 
-    /// All data files that the checkpoint refers to, in order of vertices and subtasks.
+    /// All data files that the checkpoint refers to, in order of vertices and subtasks. A file that
+    /// several subtasks refer to comes several times.
     pub fn files(&self) -> impl Iterator<Item = &FileHandle> {
         self.vertices
             .iter()
@@ -265,9 +270,26 @@ impl CheckpointMetadata {
             .flat_map(KeyedStateHandle::files)
     }
 
-    /// Bytes of all data files that the checkpoint refers to; the metadata itself not counted.
+    /// The incremental parts of all keyed state, in order of vertices and subtasks.
+    pub fn incremental_handles(&self) -> impl Iterator<Item = &IncrementalHandle> {
+        self.vertices
+            .iter()
+            .flat_map(|vertex| &vertex.subtasks)
+            .flat_map(|subtask| &subtask.keyed_state)
+            .filter_map(|handle| match handle {
+                KeyedStateHandle::Incremental(incremental) => Some(incremental),
+                KeyedStateHandle::Full(_) => None,
+            })
+    }
+
+    /// Bytes of all data files that the checkpoint refers to, each counted once; the metadata
+    /// itself not counted.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
-        self.files().map(FileHandle::bytes).fold(0, u64::saturating_add)
+        let mut seen = BTreeSet::new();
+        self.files()
+            .filter(|file| seen.insert((file.scope(), file.name())))
+            .map(FileHandle::bytes)
+            .fold(0, u64::saturating_add)
     }
 }

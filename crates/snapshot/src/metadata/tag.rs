@@ -48,6 +48,18 @@ pub(super) mod subtask {
 pub(super) mod keyed_state {
     use super::MUST;
     pub(in super::super) const FULL: u16 = MUST | 1;
+    // 2 stands in a golden file for a kind that no version knows: never give it out.
+    pub(in super::super) const INCREMENTAL: u16 = MUST | 3;
+}
+
+pub(super) mod incremental {
+    use super::MUST;
+    pub(in super::super) const BACKEND: u16 = MUST | 1;
+    pub(in super::super) const KEY_GROUPS: u16 = MUST | 2;
+    pub(in super::super) const STATE: u16 = MUST | 3;
+    pub(in super::super) const OBJECT: u16 = MUST | 4;
+    pub(in super::super) const LOGICAL_FILE: u16 = MUST | 5;
+    pub(in super::super) const MANIFEST: u16 = MUST | 6;
 }
 
 pub(super) mod full {
@@ -65,6 +77,7 @@ pub(super) mod file {
     pub(in super::super) const NAME: u16 = MUST | 1;
     pub(in super::super) const BYTES: u16 = MUST | 2;
     pub(in super::super) const CRC32: u16 = MUST | 3;
+    pub(in super::super) const SCOPE: u16 = MUST | 4;
 }
 
 pub(super) mod operator_state {

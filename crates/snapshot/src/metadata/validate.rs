@@ -1,16 +1,28 @@
 //! The invariants of metadata, checked before it is encoded and after it is decoded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use millpond_state::{KeyGroupRange, MaxParallelism, OperatorStatePart, Redistribution};
+use millpond_state::{
+    CheckpointId, KeyGroupRange, MaxParallelism, OperatorStatePart, Redistribution,
+};
 
 use crate::metadata::{
-    CheckpointMetadata, FullHandle, KeyedStateHandle, NAME_BYTES_MAX, SubtaskMetadata,
-    VERTICES_MAX, VertexMetadata,
+    CheckpointKind, CheckpointMetadata, FileHandle, FullHandle, KeyedStateHandle, NAME_BYTES_MAX,
+    SubtaskMetadata, VERTICES_MAX, VertexMetadata, incremental,
 };
 
 /// What is wrong, in words.
-type Checked = Result<(), String>;
+pub(super) type Checked = Result<(), String>;
+
+/// What a handle of keyed state is checked against.
+pub(super) struct Enclosing<'a> {
+    /// The checkpoint.
+    pub(super) checkpoint: CheckpointId,
+    /// The vertex's max parallelism.
+    pub(super) max: MaxParallelism,
+    /// Names of the states that the vertex has schemas of.
+    pub(super) states: BTreeSet<&'a str>,
+}
 
 pub(super) fn check(metadata: &CheckpointMetadata) -> Checked {
     check_name("job name", &metadata.job_name)?;
@@ -21,12 +33,27 @@ pub(super) fn check(metadata: &CheckpointMetadata) -> Checked {
     }
     check_unique("vertex", metadata.vertices.iter().map(|vertex| vertex.name.as_str()))?;
     for vertex in &metadata.vertices {
-        check_vertex(vertex).map_err(|what| format!("vertex {:?}: {what}", vertex.name))?;
+        check_vertex(vertex, metadata.checkpoint)
+            .map_err(|what| format!("vertex {:?}: {what}", vertex.name))?;
+    }
+    check_shared(metadata)
+}
+
+/// A savepoint needs no file outside its folder, and handles agree on the files they share.
+fn check_shared(metadata: &CheckpointMetadata) -> Checked {
+    let mut known: BTreeMap<&str, &FileHandle> = BTreeMap::new();
+    for file in metadata.files().filter(|file| file.is_shared()) {
+        if metadata.kind == CheckpointKind::Savepoint {
+            return Err(format!("a savepoint refers to the shared file {:?}", file.name()));
+        }
+        if *known.entry(file.name()).or_insert(file) != file {
+            return Err(format!("two handles contradict each other on file {:?}", file.name()));
+        }
     }
     Ok(())
 }
 
-fn check_name(what: &str, name: &str) -> Checked {
+pub(super) fn check_name(what: &str, name: &str) -> Checked {
     if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         return Err(format!(
             "{what} must have at most {NAME_BYTES_MAX} bytes and no control characters"
@@ -35,7 +62,7 @@ fn check_name(what: &str, name: &str) -> Checked {
     Ok(())
 }
 
-fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Checked {
+pub(super) fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Checked {
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
@@ -45,7 +72,7 @@ fn check_unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Checked
     Ok(())
 }
 
-fn check_vertex(vertex: &VertexMetadata) -> Checked {
+fn check_vertex(vertex: &VertexMetadata, checkpoint: CheckpointId) -> Checked {
     let max = vertex.max_parallelism;
     if vertex.name.is_empty() {
         return Err("a vertex must have a name".into());
@@ -55,7 +82,8 @@ fn check_vertex(vertex: &VertexMetadata) -> Checked {
         return Err(format!("parallelism {} is not 1 to {max}", vertex.parallelism));
     }
     check_unique("state", vertex.states.iter().map(|state| state.name()))?;
-    let states: BTreeSet<&str> = vertex.states.iter().map(|state| state.name()).collect();
+    let states = vertex.states.iter().map(|state| state.name()).collect();
+    let within = Enclosing { checkpoint, max, states };
     let mut next_index = 0;
     for subtask in &vertex.subtasks {
         let index = subtask.index.get();
@@ -64,25 +92,22 @@ fn check_vertex(vertex: &VertexMetadata) -> Checked {
             return Err(placed("is not in order below the parallelism".into()));
         }
         next_index = index + 1;
-        check_subtask(subtask, max, &states).map_err(placed)?;
+        check_subtask(subtask, &within).map_err(placed)?;
     }
     Ok(())
 }
 
-fn check_subtask(
-    subtask: &SubtaskMetadata,
-    max: MaxParallelism,
-    states: &BTreeSet<&str>,
-) -> Checked {
+fn check_subtask(subtask: &SubtaskMetadata, within: &Enclosing<'_>) -> Checked {
     if let Some(range) = subtask.key_groups {
-        check_range(range, max)?;
+        check_range(range, within.max)?;
     } else if !subtask.keyed_state.is_empty() {
         return Err("has keyed state and no key groups".into());
     }
     for handle in &subtask.keyed_state {
         match handle {
-            KeyedStateHandle::Full(full) => check_full(full, max, states)
+            KeyedStateHandle::Full(full) => check_full(full, within)
                 .map_err(|what| format!("file {}: {what}", full.file.name()))?,
+            KeyedStateHandle::Incremental(handle) => incremental::check(handle, within)?,
         }
     }
     check_unique("operator state", subtask.operator_state.iter().map(|state| state.name.as_str()))?;
@@ -104,17 +129,22 @@ fn check_operator_state(state: &OperatorStatePart) -> Checked {
     Err(format!("operator state {:?}: broadcast state, and only that, has a key codec", state.name))
 }
 
-fn check_range(range: KeyGroupRange, max: MaxParallelism) -> Checked {
+pub(super) fn check_range(range: KeyGroupRange, max: MaxParallelism) -> Checked {
     if max.full_range().contains_range(range) {
         return Ok(());
     }
     Err(format!("key groups {range} are not below the max parallelism {max}"))
 }
 
-fn check_full(full: &FullHandle, max: MaxParallelism, states: &BTreeSet<&str>) -> Checked {
-    check_range(full.key_groups, max)?;
+fn check_full(full: &FullHandle, within: &Enclosing<'_>) -> Checked {
+    if full.file.is_shared() {
+        return Err("a full snapshot is never shared".into());
+    }
+    check_range(full.key_groups, within.max)?;
     check_unique("state", full.states.iter().map(|state| state.state.as_str()))?;
-    if let Some(unknown) = full.states.iter().find(|state| !states.contains(state.state.as_str())) {
+    if let Some(unknown) =
+        full.states.iter().find(|state| !within.states.contains(state.state.as_str()))
+    {
         return Err(format!("the vertex has no schema of state {:?}", unknown.state));
     }
     let ascending =

@@ -134,8 +134,12 @@ fn blocks_are_still_checked_when_index_and_footer_are_lost() {
 
 #[test]
 fn every_single_bit_flip_and_missing_tail_of_metadata_is_found() {
-    let file = golden_input::checkpoint().encode().unwrap();
-    let mut damaged = file.clone();
+    every_damage_is_found(&golden_input::checkpoint().encode().unwrap());
+    every_damage_is_found(&golden_input::incremental_checkpoint().encode().unwrap());
+}
+
+fn every_damage_is_found(file: &[u8]) {
+    let mut damaged = file.to_vec();
     for at in 0..file.len() {
         for bit in 0..8 {
             damaged[at] ^= 1 << bit;

@@ -88,6 +88,13 @@ fn metadata_with_operator_state_of_every_redistribution_reads_as_what_was_writte
 }
 
 #[test]
+fn good_metadata_of_incremental_state_reads_as_what_was_written() {
+    let bytes = fs::read(root().join("metadata/v1/good/incremental.metadata")).unwrap();
+    let metadata = CheckpointMetadata::decode_from("m", &bytes).unwrap();
+    assert_eq!(metadata, golden_input::incremental_checkpoint());
+}
+
+#[test]
 fn broken_files_are_reported_with_file_kind_offset_and_key_group() {
     for file in golden_input::all() {
         let Expected::Broken { kind, offset, key_group, message } = file.expected else {

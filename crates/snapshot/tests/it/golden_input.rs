@@ -2,8 +2,8 @@
 //! `write_golden`. Never change what is here: new versions get new functions.
 
 use millpond_snapshot::metadata::{
-    CheckpointKind, CheckpointMode, FileHandle, FullHandle, KeyGroupSize, KeyedStateHandle,
-    StateEntries, SubtaskMetadata, SubtaskStats, VertexMetadata,
+    CheckpointKind, CheckpointMode, FileHandle, FullHandle, IncrementalHandle, KeyGroupSize,
+    KeyedStateHandle, LogicalFile, StateEntries, SubtaskMetadata, SubtaskStats, VertexMetadata,
 };
 use millpond_snapshot::{CheckpointMetadata, Compression, FullOptions};
 use millpond_state::codec::CodecIdentity;
@@ -296,6 +296,52 @@ pub(crate) fn checkpoint() -> CheckpointMetadata {
     }
 }
 
+fn table(name: &str, checkpoint: u64, object: u32, (offset, bytes): (u64, u64)) -> LogicalFile {
+    let (attempt, checkpoint) = (AttemptId::new(5), CheckpointId::new(checkpoint));
+    LogicalFile { name: name.into(), attempt, checkpoint, object, offset, bytes, crc32: 0x5eed }
+}
+
+/// A checkpoint of native files: an object of two merged ones that both subtasks refer to, one of
+/// its own for each.
+pub(crate) fn incremental_checkpoint() -> CheckpointMetadata {
+    let range =
+        |first, last| KeyGroupRange::new(KeyGroup::new(first), KeyGroup::new(last)).unwrap();
+    let merged = FileHandle::shared("shared/5-40-totals-0", 3_000, 0xfeed_f00d).unwrap();
+    let first = IncrementalHandle {
+        backend: "rocksdb".into(),
+        key_groups: range(0, 63),
+        states: vec!["by_month".into(), "totals".into()],
+        objects: vec![merged.clone(), FileHandle::new("5-totals-0.manifest", 40, 0x5eed).unwrap()],
+        logical_files: vec![
+            table("000007.sst", 40, 0, (0, 1_000)),
+            table("000009.sst", 40, 0, (1_000, 1_500)),
+            table("MANIFEST", 42, 1, (0, 40)),
+        ],
+        manifest: vec![0, 1, 2, 255],
+    };
+    let second = IncrementalHandle {
+        backend: "rocksdb".into(),
+        key_groups: range(64, 127),
+        states: Vec::new(),
+        objects: vec![merged, FileHandle::shared("shared/5-42-totals-1", 500, 0x5eed).unwrap()],
+        logical_files: vec![
+            table("000003.sst", 40, 0, (2_500, 500)),
+            table("deep/000004.sst", 42, 1, (0, 500)),
+        ],
+        manifest: Vec::new(),
+    };
+    let mut metadata = checkpoint();
+    metadata.kind = CheckpointKind::Checkpoint;
+    metadata.state_backend = "rocksdb".into();
+    for (subtask, handle) in [(0, first), (1, second)] {
+        if let Some(slot) = metadata.vertices[1].subtasks.get_mut(subtask) {
+            slot.finished = false;
+            slot.keyed_state = vec![KeyedStateHandle::Incremental(handle)];
+        }
+    }
+    metadata
+}
+
 /// The message of a metadata file, header and checksum left out.
 fn fields() -> Vec<u8> {
     let file = checkpoint().encode().unwrap();
@@ -329,6 +375,7 @@ fn metadata_good() -> Vec<Golden> {
     let later = [fields(), field(0x7001, b"a field of a later version")].concat();
     vec![
         good("metadata/v1/good/savepoint.metadata", checkpoint().encode().unwrap()),
+        good("metadata/v1/good/incremental.metadata", incremental_checkpoint().encode().unwrap()),
         good("metadata/v1/good/unknown-optional-field.metadata", metadata_of(&later)),
     ]
 }
@@ -353,7 +400,38 @@ fn metadata_broken() -> Vec<Golden> {
         metadata_case("newer-flags", sealed(&|b| b[10] = 2), "unsupported", Some(10), "newer"),
     ];
     cases.extend(metadata_broken_fields());
+    cases.extend(metadata_broken_incremental());
     cases
+}
+
+fn metadata_broken_incremental() -> Vec<Golden> {
+    let file = incremental_checkpoint().encode().unwrap();
+    let message = file[16..file.len() - 4].to_vec();
+    let place = |part: &[u8]| 16 + place_of(&message, part);
+    let swapped = |from: &[u8], to: &[u8]| metadata_of(&replaced(&message, from, to));
+    // The scope is the last field of the object with the second subtask's own table.
+    let own = b"\xed\x5e\0\0\x04\x80\x01\0\0\0\x01";
+    let scope = place(own) + own.len() - 1;
+    let newer_scope = swapped(own, b"\xed\x5e\0\0\x04\x80\x01\0\0\0\x09");
+    let table = b"\x0fdeep/000004.sst";
+    let (unsafe_name, table_place) = (swapped(table, b"\x0f../p/000004.sst"), place(table));
+    // The length of the merged object's second table: 1500 becomes 2013.
+    let overrun = swapped(b"\xe8\x07\xdc\x0b", b"\xe8\x07\xdd\x0f");
+    // A checkpoint of kind 1 becomes a savepoint.
+    let savepoint = swapped(b"\x05\x80\x01\0\0\0\x01", b"\x05\x80\x01\0\0\0\x02");
+    let (corrupt, unsupported) = ("corrupt", "unsupported");
+    vec![
+        metadata_case("newer-scope", newer_scope, unsupported, Some(scope), "field 4 is 9"),
+        metadata_case(
+            "unsafe-logical-name",
+            unsafe_name,
+            corrupt,
+            Some(table_place),
+            "relative file name",
+        ),
+        metadata_case("object-overrun", overrun, corrupt, None, "000009.sst"),
+        metadata_case("savepoint-shares", savepoint, corrupt, None, "savepoint refers"),
+    ]
 }
 
 fn metadata_case(

@@ -11,6 +11,7 @@ mod full;
 mod golden;
 mod golden_input;
 mod golden_kinds;
+mod incremental;
 mod lies;
 mod metadata;
 mod random;

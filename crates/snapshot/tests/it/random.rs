@@ -9,7 +9,7 @@ use millpond_snapshot::{
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use crate::golden_input::{checkpoint, plain, states, zstd};
+use crate::golden_input::{checkpoint, incremental_checkpoint, plain, states, zstd};
 use crate::golden_kinds;
 use crate::seal::{seal_full, seal_metadata};
 use crate::support::{Entry, drain, range, read_all, write};
@@ -114,10 +114,14 @@ proptest! {
     fn damaged_metadata_is_found_and_never_panics(
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         sealed in any::<bool>(),
-        operator_state in any::<bool>(),
+        kind in 0..3_u8,
     ) {
-        let original = if operator_state { golden_kinds::checkpoint() } else { checkpoint() };
-        let original = original.encode().unwrap();
+        let metadata = match kind {
+            0 => checkpoint(),
+            1 => golden_kinds::checkpoint(),
+            _ => incremental_checkpoint(),
+        };
+        let original = metadata.encode().unwrap();
         let mut file = original.clone();
         for (at, byte) in changes {
             let at = at.index(file.len());
