@@ -52,9 +52,11 @@ pub mod coordinator;
 pub mod driver;
 pub mod error;
 pub mod failure;
+mod name;
 pub mod offline;
 pub mod pending;
 pub mod plan;
+pub mod registry;
 pub mod retention;
 pub mod stats;
 

@@ -9,8 +9,9 @@ use millpond_snapshot::{
 use millpond_storage::{Store, StoreExt, StorePath};
 
 use super::adapter::ObjectSource;
-use super::{name, storage};
+use super::storage;
 use crate::error::{CheckpointError, ErrorKind, Result};
+use crate::name;
 
 /// The folder of one checkpoint or savepoint. May have been moved: names in it are relative.
 #[derive(Clone, Debug)]

@@ -9,10 +9,11 @@ use millpond_state::{
     SnapshotTask, StateDescriptor, SubtaskId,
 };
 
+use super::CheckpointStorage;
 use super::adapter::ObjectSink;
 use super::folder::CheckpointFolder;
-use super::{CheckpointStorage, name};
 use crate::error::Result;
+use crate::name;
 
 /// What a subtask acknowledges a checkpoint with.
 #[derive(Debug, Default)]

@@ -18,7 +18,6 @@ mod adapter;
 mod describe;
 mod folder;
 mod keyed_state;
-mod name;
 mod operator_state;
 
 pub use adapter::{ObjectSink, ObjectSource};
@@ -35,6 +34,7 @@ use millpond_storage::{Effect, StorageError, Store, StoreExt, StorePath};
 
 use crate::coordinator::{MetadataPresence, StoreEffect};
 use crate::error::{CheckpointError, ErrorKind, Result};
+use crate::name;
 
 /// The checkpoints of one job in a store. Shared by threads; every method may block on I/O.
 #[derive(Clone, Debug)]

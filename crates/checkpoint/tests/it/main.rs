@@ -24,6 +24,8 @@ mod rescale;
 mod restore;
 mod retention;
 mod settings;
+mod shared_files;
+mod shared_world;
 mod shutdown;
 mod statistics;
 mod subsume;
