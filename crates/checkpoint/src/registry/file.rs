@@ -12,13 +12,12 @@ use crate::error::{CheckpointError, ErrorKind, Result};
 ///
 /// Two are the same file only if all of it is equal: this is its identity. The object's name holds
 /// the attempt and the checkpoint that wrote it, so it is never given to other bytes; length and
-/// checksums catch whoever breaks that rule.
+/// checksums catch whoever breaks that rule. What a backend calls the file is no part of it: after
+/// a rescale several do, each by a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SharedFile {
     /// The object; its name is relative to the root of the checkpoint storage.
     pub object: Arc<FileHandle>,
-    /// The backend's name for the file.
-    pub name: String,
     /// The execution attempt that wrote it.
     pub attempt: AttemptId,
     /// The checkpoint it was written for.
@@ -40,7 +39,6 @@ impl SharedFile {
     pub fn new(logical: &LogicalFile, object: Arc<FileHandle>) -> Self {
         Self {
             object,
-            name: logical.name.clone(),
             attempt: logical.attempt,
             checkpoint: logical.checkpoint,
             offset: logical.offset,
@@ -77,9 +75,7 @@ impl SharedFile {
     pub(super) fn wrong(&self, what: &str) -> CheckpointError {
         CheckpointError::new(
             ErrorKind::InvalidArgument,
-            format!("shared file {:?} at {} of {}: it {what}", self.name, self.offset, {
-                self.object.name()
-            }),
+            format!("shared file at {} of {}: it {what}", self.offset, self.object.name()),
         )
     }
 }

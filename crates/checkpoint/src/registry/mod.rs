@@ -10,8 +10,8 @@
 //! References count logical files, deletion goes by objects, with the last file in them.
 //!
 //! # Identity
-//! A file is the same only if attempt, checkpoint, object, offset, name, length and checksums are
-//! the same. [`shared_object_name`] puts attempt, checkpoint and subtask into each object's name,
+//! A file is the same only if attempt, checkpoint, object, offset, length and checksums are the
+//! same. [`shared_object_name`] puts attempt, checkpoint and subtask into each object's name,
 //! which is therefore never given twice: a late writer overwrites nothing, a late deletion hits
 //! nothing that is in use.
 //!
@@ -64,7 +64,6 @@
 //! let object = shared_object_name(attempt, first, &subtask, 0);
 //! let table = SharedFile {
 //!     object: Arc::new(FileHandle::shared(object, 4_096, 0x5eed)?),
-//!     name: "000007.sst".into(),
 //!     attempt,
 //!     checkpoint: first,
 //!     offset: 0,

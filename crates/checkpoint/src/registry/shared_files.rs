@@ -417,6 +417,9 @@ impl SharedFileRegistry {
     /// checkpoint is not.
     fn take_late(&mut self, checkpoint: CheckpointId, file: SharedFile) -> Result<()> {
         self.check_written_for(checkpoint, &file)?;
+        if self.foreign.contains(file.object.name()) {
+            return Ok(());
+        }
         let settled = self.settled_to.is_some_and(|settled| checkpoint <= settled);
         if !settled {
             if !self.objects.knows(&file)? {
@@ -436,9 +439,6 @@ impl SharedFileRegistry {
     fn check_written_for(&self, checkpoint: CheckpointId, file: &SharedFile) -> Result<()> {
         if file.checkpoint != checkpoint {
             return Err(file.wrong("was not written for the checkpoint that reports it as new"));
-        }
-        if self.foreign.contains(file.object.name()) {
-            return Err(file.wrong("is in an object that is not ours"));
         }
         if self.checkpoints.get(&checkpoint).is_some_and(|entry| !entry.reuses) {
             return Err(file.wrong("is for a savepoint, which must be self-contained"));

@@ -77,7 +77,7 @@ fn variants(file: &SharedFile) -> Vec<SharedFile> {
     let object =
         |bytes, crc32| Arc::new(FileHandle::shared(file.object.name(), bytes, crc32).unwrap());
     vec![
-        SharedFile { name: "other.sst".into(), ..file.clone() },
+        SharedFile { checkpoint: id(0), ..file.clone() },
         SharedFile { attempt: AttemptId::new(2), ..file.clone() },
         SharedFile { object: object(200, 0x0b), ..file.clone() },
         SharedFile { object: object(100, 0x0c), crc32: 0x0c, ..file.clone() },
@@ -296,7 +296,7 @@ fn a_claimed_savepoint_is_rebuilt_as_whole_whatever_the_order_its_users_are_foun
 // S-6
 #[test]
 fn an_object_of_many_logical_files_is_deleted_with_the_last_of_them() {
-    let files = merged(1, 0, &["a", "b", "c"]);
+    let files = merged(1, 0, 3);
     let mut registry = registry();
     take(&mut registry, 1, &files, &[]);
     take(&mut registry, 2, &[], &files[1..]);
@@ -311,7 +311,7 @@ fn an_object_of_many_logical_files_is_deleted_with_the_last_of_them() {
 // S-6
 #[test]
 fn space_statistics_tell_the_bytes_in_use_from_those_of_objects() {
-    let files = merged(1, 0, &["a", "b", "c", "d"]);
+    let files = merged(1, 0, 4);
     let mut registry = registry();
     assert_eq!(registry.space().amplification_percent(), 100);
     take(&mut registry, 1, &files, &[]);
@@ -331,8 +331,8 @@ fn files_in_the_emptiest_objects_are_written_again_until_the_space_limit_holds()
         ..RegistrySettings::default()
     };
     let mut registry = SharedFileRegistry::new(settings);
-    let sparse = merged(1, 0, &["a", "b", "c", "d"]);
-    let dense = merged(1, 1, &["e", "f", "g"]);
+    let sparse = merged(1, 0, 4);
+    let dense = merged(1, 1, 3);
     take(&mut registry, 1, &[&sparse[..], &dense[..]].concat(), &[]);
     let rest = [&sparse[..1], &dense[..2]].concat();
     take(&mut registry, 2, &[], &rest);
@@ -357,7 +357,7 @@ fn a_withheld_file_that_is_re_used_all_the_same_is_counted() {
         ..RegistrySettings::default()
     };
     let mut registry = SharedFileRegistry::new(settings);
-    let files = merged(1, 0, &["a", "b"]);
+    let files = merged(1, 0, 2);
     take(&mut registry, 1, &files, &[]);
     take(&mut registry, 2, &[], &files[..1]);
     registry.discard(id(1));
@@ -371,7 +371,7 @@ fn a_withheld_file_that_is_re_used_all_the_same_is_counted() {
 // S-6
 #[test]
 fn restored_pieces_of_an_object_are_counted_again() {
-    let files = merged(1, 0, &["a", "b"]);
+    let files = merged(1, 0, 2);
     let [first, second] = [metadata(1, &files), metadata(2, &files[1..])];
     let owned = [stored("chk-1", &first), stored("chk-2", &second)];
     let found = FoundCheckpoints { owned: &owned, ..Default::default() };
@@ -385,7 +385,7 @@ fn restored_pieces_of_an_object_are_counted_again() {
 // S-6
 #[test]
 fn logical_files_never_overlap_in_an_object() {
-    let files = merged(1, 0, &["a", "b", "c"]);
+    let files = merged(1, 0, 3);
     let mut registry = registry();
     begin(&mut registry, 1);
     registry.report(id(1), new(&files[1..2])).unwrap();
@@ -400,7 +400,7 @@ fn logical_files_never_overlap_in_an_object() {
 // S-7
 #[test]
 fn a_registry_rebuilt_from_metadata_equals_the_one_that_was_lost() {
-    let files = merged(1, 0, &["a", "b", "c"]);
+    let files = merged(1, 0, 3);
     let own = table(2, 0);
     let mut lost = registry();
     take(&mut lost, 1, &files, &[]);
@@ -703,7 +703,7 @@ fn a_restore_that_contradicts_what_is_known_changes_nothing() {
     let file = table(1, 0);
     let mut registry = registry();
     take(&mut registry, 1, [&file], &[]);
-    let other = SharedFile { name: "other.sst".into(), ..file.clone() };
+    let other = SharedFile { attempt: AttemptId::new(2), ..file.clone() };
     let restored = metadata(9, &[table(9, 0), other]);
     assert!(registry.restore(&stored("chk-9", &restored), RestoreMode::Claim).is_err());
     assert_eq!(references(&registry), [(1, vec![file])]);

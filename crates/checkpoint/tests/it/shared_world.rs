@@ -19,26 +19,25 @@ pub(crate) fn id(number: u64) -> CheckpointId {
     CheckpointId::new(number)
 }
 
-/// An object with these logical files, a hundred bytes each, written for checkpoint `number`.
-pub(crate) fn merged(number: u64, index: u32, names: &[&str]) -> Vec<SharedFile> {
+/// An object with so many logical files, a hundred bytes each, written for checkpoint `number`.
+pub(crate) fn merged(number: u64, index: u32, count: u64) -> Vec<SharedFile> {
     let name = shared_object_name(AttemptId::new(1), id(number), &SubtaskId::new("sum", 0), index);
-    let bytes = 100 * names.len() as u64;
+    let bytes = 100 * count;
     let object = Arc::new(FileHandle::shared(name, bytes, 0x0b).unwrap());
-    let file = |(at, name): (u64, &&str)| SharedFile {
+    let file = |at: u64| SharedFile {
         object: Arc::clone(&object),
-        name: (*name).to_owned(),
         attempt: AttemptId::new(1),
         checkpoint: id(number),
         offset: at * 100,
         bytes: 100,
         crc32: 0x0b,
     };
-    (0..).zip(names).map(file).collect()
+    (0..count).map(file).collect()
 }
 
 /// A logical file in an object of its own.
 pub(crate) fn table(number: u64, index: u32) -> SharedFile {
-    merged(number, index, &[&format!("{number}-{index}.sst")]).remove(0)
+    merged(number, index, 1).remove(0)
 }
 
 pub(crate) fn new<'a>(files: impl IntoIterator<Item = &'a SharedFile>) -> Vec<ReportedFile> {
@@ -72,7 +71,8 @@ pub(crate) fn metadata_of_kind<'a>(
                 objects.push(file.object.as_ref().clone());
                 objects.len() as u32 - 1
             });
-            let (name, attempt, checkpoint) = (file.name.clone(), file.attempt, file.checkpoint);
+            let name = format!("{object:06}-{:06}.sst", file.offset);
+            let (attempt, checkpoint) = (file.attempt, file.checkpoint);
             let (offset, bytes, crc32) = (file.offset, file.bytes, file.crc32);
             LogicalFile { name, attempt, checkpoint, object, offset, bytes, crc32 }
         })
@@ -117,7 +117,6 @@ pub(crate) fn native_savepoint(number: u64, names: &[&str]) -> CheckpointMetadat
         .iter()
         .map(|name| SharedFile {
             object: Arc::new(FileHandle::new(*name, 100, 0x0b).unwrap()),
-            name: (*name).to_owned(),
             attempt: AttemptId::new(1),
             checkpoint: id(number),
             offset: 0,
@@ -132,7 +131,6 @@ pub(crate) fn native_savepoint(number: u64, names: &[&str]) -> CheckpointMetadat
 pub(crate) fn in_folder(number: u64, folder: &str, name: &str) -> SharedFile {
     SharedFile {
         object: Arc::new(FileHandle::shared(format!("{folder}/{name}"), 100, 0x0b).unwrap()),
-        name: name.to_owned(),
         attempt: AttemptId::new(1),
         checkpoint: id(number),
         offset: 0,

@@ -6,9 +6,9 @@
 //! cheaper than many small ones, several one after the other. An object is exclusive, in the
 //! checkpoint's own folder, or shared with other checkpoints, see [`FileScope`].
 //!
-//! A logical file never changes. It is the same file as another only if everything about it is the
-//! same: the attempt and the checkpoint that wrote it, its object and place there, its name, its
-//! length and its checksum. Name and length alone say nothing.
+//! A logical file never changes. It is the same file as another only if the attempt and the
+//! checkpoint that wrote it, its object and place there, its length and its checksum are the same.
+//! Its name says nothing: each handle has its own.
 //!
 //! Invariants, checked with those of the metadata: names are safe and unique, every object holds
 //! something that is used, logical files lie within their object and do not overlap, no logical
@@ -70,7 +70,8 @@ pub struct IncrementalHandle {
 /// One immutable file of a backend: a range of bytes of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogicalFile {
-    /// The backend's name for it; relative and safe, since a restore makes local files of it.
+    /// What this handle's backend calls it; relative and safe, since a restore makes local files
+    /// of it. Another handle may call the same file differently.
     pub name: String,
     /// The execution attempt that wrote it.
     pub attempt: AttemptId,
