@@ -85,9 +85,11 @@ fn the_protocol_document_has_the_tables_of_the_state_machines() {
     let files = files();
     let text = |path: &str| files.iter().find(|file| file.path == path).unwrap();
     let document = &text("docs/protocol.md").text;
-    for path in
-        ["crates/checkpoint/src/coordinator/machine.rs", "crates/runtime/src/barrier/align.rs"]
-    {
+    for path in [
+        "crates/checkpoint/src/coordinator/machine.rs",
+        "crates/checkpoint/src/registry/mod.rs",
+        "crates/runtime/src/barrier/align.rs",
+    ] {
         let module = text(path);
         assert!(table_rows(&module.text).len() > 2, "{path} has no table any more");
         assert_none(&missing_rows(module, document));

@@ -1,10 +1,11 @@
 //! One checkpoint's folder: what is in it, and whether it is whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millpond_snapshot::metadata::{FileHandle, KeyedStateHandle};
+use millpond_snapshot::metadata::{FileHandle, KeyedStateHandle, LogicalFile};
 use millpond_snapshot::{
-    CheckpointMetadata, Damage, FullReader, Report, verify_full, verify_metadata,
+    CheckpointMetadata, Damage, FullReader, Report, verify_full, verify_metadata, verify_object,
 };
 use millpond_storage::{Store, StoreExt, StorePath};
 
@@ -22,7 +23,8 @@ pub struct CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder `path` of `store`; `None` for the store's root itself.
+    /// The folder `path` of `store`; `None` for the store's root itself. Files that the checkpoint
+    /// shares with others are looked for from the store's root, so with `None` there can be none.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, path: Option<StorePath>) -> Self {
         Self { store, path }
@@ -52,6 +54,31 @@ impl CheckpointFolder {
         .map_err(storage)
     }
 
+    /// The store path of a file that the metadata names.
+    fn locate(&self, file: &FileHandle) -> Result<StorePath> {
+        if !file.is_shared() {
+            return self.path(file.name());
+        }
+        if self.path.is_none() {
+            let message = format!(
+                "{} shares {} with other checkpoints: name it as a folder of its checkpoint \
+                 storage, not as a storage of its own",
+                self.url(),
+                file.name()
+            );
+            return Err(CheckpointError::new(ErrorKind::InvalidArgument, message));
+        }
+        StorePath::new(file.name()).map_err(storage)
+    }
+
+    /// Where a file that the metadata names is, for messages.
+    fn file_url(&self, file: &FileHandle) -> String {
+        if file.is_shared() {
+            return format!("{}/{}", self.store.url().trim_end_matches('/'), file.name());
+        }
+        format!("{}/{}", self.url(), file.name())
+    }
+
     /// Reads the metadata.
     ///
     /// # Errors
@@ -76,9 +103,8 @@ impl CheckpointFolder {
                 return Err(CheckpointError::new(
                     ErrorKind::Corrupt,
                     format!(
-                        "{}/{} has {len} bytes, the metadata says {}: it is cut or replaced",
-                        self.url(),
-                        file.name(),
+                        "{} has {len} bytes, the metadata says {}: it is cut or replaced",
+                        self.file_url(file),
                         file.bytes()
                     ),
                 ));
@@ -102,9 +128,12 @@ impl CheckpointFolder {
             return Ok(total);
         }
         let metadata = CheckpointMetadata::decode_from(&name, &bytes)?;
-        for file in metadata.files() {
+        for (file, content) in contents(&metadata) {
             let report = match self.open(file) {
-                Ok((source, _)) => verify_full(&source, Some(file))?,
+                Ok((source, _)) => match content {
+                    Content::Full => verify_full(&source, Some(file))?,
+                    Content::LogicalFiles(files) => verify_object(&source, file, files)?,
+                },
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     Report { damage: vec![self.missing(file)], ..Report::default() }
                 }
@@ -121,7 +150,7 @@ impl CheckpointFolder {
 
     fn missing(&self, file: &FileHandle) -> Damage {
         Damage {
-            file: format!("{}/{}", self.url(), file.name()),
+            file: self.file_url(file),
             offset: 0,
             key_group: None,
             what: "the file is missing".to_owned(),
@@ -142,17 +171,50 @@ impl CheckpointFolder {
     }
 
     fn open(&self, file: &FileHandle) -> Result<(ObjectSource, u64)> {
-        let path = self.path(file.name())?;
+        let path = self.locate(file)?;
         let source = ObjectSource::open(&self.store, &path).map_err(|error| {
             if error.kind() != ErrorKind::NotFound {
                 return error;
             }
-            let message = format!("{}/{} is missing", self.url(), file.name());
+            let message = format!("{} is missing", self.file_url(file));
             CheckpointError::new(ErrorKind::Corrupt, message)
         })?;
         let len = millpond_snapshot::ByteSource::len(&source);
         Ok((source, len))
     }
+}
+
+/// What the bytes of a file are.
+enum Content<'a> {
+    /// A canonical snapshot.
+    Full,
+    /// Native files, which only their backend understands.
+    LogicalFiles(Vec<&'a LogicalFile>),
+}
+
+/// Every file that the metadata names, once, in the order of scope and name.
+fn contents(metadata: &CheckpointMetadata) -> impl Iterator<Item = (&FileHandle, Content<'_>)> {
+    let mut contents = BTreeMap::new();
+    let subtasks = metadata.vertices.iter().flat_map(|vertex| &vertex.subtasks);
+    for handle in subtasks.flat_map(|subtask| &subtask.keyed_state) {
+        for file in handle.files() {
+            let content = match handle {
+                KeyedStateHandle::Full(_) => Content::Full,
+                _ => Content::LogicalFiles(Vec::new()),
+            };
+            contents.entry((file.scope(), file.name())).or_insert((file, content));
+        }
+    }
+    for handle in metadata.incremental_handles() {
+        for (logical, object) in handle.placed_files() {
+            if let Some((_, Content::LogicalFiles(files))) =
+                contents.get_mut(&(object.scope(), object.name()))
+            {
+                files.push(logical);
+            }
+        }
+    }
+    contents.into_values()
 }
 
 #[cold]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/_job                                                who owns the folder (text)
+//! <root>/shared/<attempt>-<n>-<vertex>-<hash>-<subtask>-<i>  objects that checkpoints share
 //! <root>/chk-<n>/<attempt>-<vertex>-<hash>-<subtask>.full    keyed state of one subtask
 //! <root>/chk-<n>/_metadata                                   published last: the checkpoint exists
 //! ```
@@ -193,7 +194,8 @@ impl CheckpointStorage {
         Ok(())
     }
 
-    /// Deletes the files of snapshots that no checkpoint names.
+    /// Deletes the files of snapshots that no checkpoint names. Files shared with other checkpoints
+    /// stay: those are for the [registry](crate::registry) to decide on.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] for the first that cannot be deleted; all are tried.
@@ -208,7 +210,8 @@ impl CheckpointStorage {
             self.store.delete(&folder.path(name::METADATA)?).map_err(storage)?;
         }
         let mut outcome = Ok(());
-        for file in snapshots.iter().flat_map(SubtaskSnapshot::files) {
+        let files = snapshots.iter().flat_map(SubtaskSnapshot::files);
+        for file in files.filter(|file| !file.is_shared()) {
             let deleted =
                 folder.path(file.name()).and_then(|path| self.store.delete(&path).map_err(storage));
             outcome = outcome.and(deleted);

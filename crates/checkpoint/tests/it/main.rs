@@ -27,6 +27,7 @@ mod retention;
 mod settings;
 mod shared_files;
 mod shared_random;
+mod shared_storage;
 mod shared_world;
 mod shutdown;
 mod statistics;

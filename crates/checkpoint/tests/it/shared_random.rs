@@ -10,6 +10,7 @@ use millpond_checkpoint::registry::{
 };
 use millpond_checkpoint::{CheckpointKind, MetadataPresence};
 use millpond_snapshot::CheckpointMetadata;
+use millpond_snapshot::metadata::FileHandle;
 
 use crate::shared_world::{id, in_folder, merged, metadata, native_savepoint, new, reused, stored};
 
@@ -53,22 +54,20 @@ enum Phase {
 struct Published {
     folder: String,
     metadata: CheckpointMetadata,
+    /// Names of what it needs, from the root.
+    objects: Vec<String>,
     foreign: bool,
     unreadable: bool,
 }
 
 impl Published {
-    fn objects(&self) -> Vec<String> {
-        let files = self.metadata.files();
-        files
-            .map(|file| {
-                if file.is_shared() {
-                    file.name().to_owned()
-                } else {
-                    format!("{}/{}", self.folder, file.name())
-                }
-            })
-            .collect()
+    fn new(folder: String, metadata: CheckpointMetadata, foreign: bool) -> Self {
+        let rooted = |file: &FileHandle| match file.is_shared() {
+            true => file.name().to_owned(),
+            false => format!("{folder}/{}", file.name()),
+        };
+        let objects = metadata.files().map(rooted).collect();
+        Self { folder, metadata, objects, foreign, unreadable: false }
     }
 }
 
@@ -100,6 +99,8 @@ struct World<'a> {
     phases: BTreeMap<u64, Phase>,
     /// What was reported for checkpoints under way.
     reported: BTreeMap<u64, Vec<SharedFile>>,
+    /// What was on offer when a checkpoint began: its subtasks may use it at any time.
+    promised: BTreeMap<u64, Vec<SharedFile>>,
     /// Metadata about to be published.
     storing: BTreeMap<u64, CheckpointMetadata>,
     /// Reports on their way, and some that come again.
@@ -129,6 +130,7 @@ impl<'a> World<'a> {
             published: BTreeMap::new(),
             phases: BTreeMap::new(),
             reported: BTreeMap::new(),
+            promised: BTreeMap::new(),
             storing: BTreeMap::new(),
             messages: Vec::new(),
             deletions: VecDeque::new(),
@@ -176,7 +178,9 @@ impl<'a> World<'a> {
         self.phases.insert(number, Phase::Collecting);
         self.reported.insert(number, Vec::new());
         let known = self.registry.space().logical_files;
-        self.seen.withheld += u64::from(known > self.registry.offers(id(number)).count() as u64);
+        let promised: Vec<SharedFile> = self.registry.offers(id(number)).cloned().collect();
+        self.seen.withheld += u64::from(known > promised.len() as u64);
+        self.promised.insert(number, promised);
     }
 
     /// Writes an object for a checkpoint, most often one under way; the report may come later.
@@ -201,7 +205,10 @@ impl<'a> World<'a> {
 
     fn reuse(&mut self) {
         let Some(number) = self.random.pick(self.in_phase(&[Phase::Collecting])) else { return };
-        let offers: Vec<SharedFile> = self.registry.offers(id(number)).cloned().collect();
+        let offers: Vec<SharedFile> = match self.random.chance(50) {
+            true => self.registry.offers(id(number)).cloned().collect(),
+            false => self.promised[&number].clone(),
+        };
         let chosen: Vec<SharedFile> =
             offers.into_iter().filter(|_| self.random.chance(60)).collect();
         self.seen.reuses += chosen.len() as u64;
@@ -294,8 +301,7 @@ impl<'a> World<'a> {
 
     fn publish(&mut self, number: u64, metadata: CheckpointMetadata) {
         let folder = format!("chk-{number}");
-        let published = Published { folder, metadata, foreign: false, unreadable: false };
-        self.published.insert(number, published);
+        self.published.insert(number, Published::new(folder, metadata, false));
     }
 
     fn fail_to_store(
@@ -391,13 +397,16 @@ impl<'a> World<'a> {
         } else {
             self.seen.no_claims += 1;
         }
-        let published = Published { folder, metadata, foreign: !claim, unreadable: false };
-        self.published.insert(number, published);
+        self.published.insert(number, Published::new(folder, metadata, !claim));
     }
 
     /// The job starts from one of its own checkpoints without claim.
     fn disown(&mut self) {
         let Some(number) = self.random.pick(self.in_phase(&[Phase::Retained])) else { return };
+        // A restart: nothing is under way.
+        for under_way in self.in_phase(&[Phase::Collecting, Phase::Storing]) {
+            self.abort_one(under_way);
+        }
         let Some(published) = self.published.get_mut(&number) else { return };
         published.foreign = true;
         let stored = stored(&published.folder, &published.metadata);
@@ -423,7 +432,8 @@ impl<'a> World<'a> {
             self.published.get_mut(&number).unwrap().unreadable = true;
         }
         let needed = self.needed();
-        self.orphans = self.storage.difference(&needed).cloned().collect();
+        self.orphans =
+            self.storage.iter().filter(|name| !needed.contains(name.as_str())).cloned().collect();
         let all = self.published.values();
         let readable = all.clone().filter(|it| !it.unreadable);
         let owned: Vec<StoredCheckpoint<'_>> =
@@ -443,13 +453,13 @@ impl<'a> World<'a> {
     }
 
     /// Every object that published metadata names.
-    fn needed(&self) -> BTreeSet<String> {
-        self.published.values().flat_map(Published::objects).collect()
+    fn needed(&self) -> BTreeSet<&str> {
+        self.published.values().flat_map(|it| &it.objects).map(String::as_str).collect()
     }
 
     fn check(&self) {
         for name in self.needed() {
-            assert!(self.storage.contains(&name), "{name} is gone and metadata names it");
+            assert!(self.storage.contains(name), "{name} is gone and metadata names it");
         }
         let handed_out: BTreeSet<&str> = self
             .deletions
@@ -462,7 +472,12 @@ impl<'a> World<'a> {
         let foreign = self.foreign();
         let is_there = |name: &str| self.storage.contains(name) && !handed_out.contains(name);
         for number in self.in_phase(&[Phase::Collecting]) {
-            for file in self.registry.offers(id(number)).chain(&self.reported[&number]) {
+            for file in self
+                .registry
+                .offers(id(number))
+                .chain(&self.reported[&number])
+                .chain(&self.promised[&number])
+            {
                 assert!(is_there(file.object.name()), "{file:?} for {number} is gone");
                 assert!(self.registry.is_in_use(file.object.name()));
             }
@@ -474,7 +489,7 @@ impl<'a> World<'a> {
         }
         for number in self.in_phase(&[Phase::Retained]) {
             let published = &self.published[&number];
-            assert!(published.objects().iter().all(|name| is_there(name)), "{number}");
+            assert!(published.objects.iter().all(|name| is_there(name)), "{number}");
         }
         assert!(foreign.iter().all(|name| is_there(name)));
         let retained: Vec<u64> = self.registry.retained().map(|it| it.get()).collect();
@@ -482,9 +497,9 @@ impl<'a> World<'a> {
     }
 
     /// Objects that the registry knows to be of others.
-    fn foreign(&self) -> BTreeSet<String> {
+    fn foreign(&self) -> BTreeSet<&str> {
         let foreign = self.published.values().filter(|it| it.foreign && !it.unreadable);
-        foreign.flat_map(Published::objects).collect()
+        foreign.flat_map(|it| &it.objects).map(String::as_str).collect()
     }
 
     /// Decides everything, then looks for what nothing refers to.
@@ -514,14 +529,15 @@ impl<'a> World<'a> {
         let kept_for_nothing: Vec<&String> = self
             .storage
             .iter()
-            .filter(|name| !needed.contains(*name) && !self.orphans.contains(*name))
+            .filter(|name| !needed.contains(name.as_str()) && !self.orphans.contains(*name))
             .collect();
         assert!(kept_for_nothing.is_empty(), "{kept_for_nothing:?}");
-        self.collect_garbage(&needed);
+        let orphans = self.collect_garbage(&needed);
+        self.seen.orphans += orphans;
     }
 
     /// Garbage collection finds exactly the orphans, or nothing if a checkpoint cannot be read.
-    fn collect_garbage(&mut self, needed: &BTreeSet<String>) {
+    fn collect_garbage(&self, needed: &BTreeSet<&str>) -> u64 {
         let listed = |name| ListedObject { name, bytes: 100, age_ms: Some(1_000) };
         let objects: Vec<ListedObject<'_>> = self.storage.iter().map(|it| listed(it)).collect();
         let checkpoints: Vec<GcCheckpoint<'_>> = self
@@ -546,11 +562,11 @@ impl<'a> World<'a> {
             .storage
             .iter()
             .map(String::as_str)
-            .filter(|name| !unreadable && !needed.contains(*name))
+            .filter(|name| !unreadable && !needed.contains(name))
             .collect();
         assert_eq!(orphans, expected);
         assert!(unreadable || plan.of_class(ObjectClass::Undecided).count() == 0);
-        self.seen.orphans += orphans.len() as u64;
+        orphans.len() as u64
     }
 }
 
