@@ -160,11 +160,13 @@ impl CheckpointFolder {
     /// Opens the full snapshot that `handle` names.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the file is missing or damaged; [`ErrorKind::Storage`] if it
+    /// [`ErrorKind::Incompatible`] if it names native files instead; [`ErrorKind::Corrupt`] if the file is missing or damaged; [`ErrorKind::Storage`] if it
     /// cannot be read.
     pub fn open_full(&self, handle: &KeyedStateHandle) -> Result<FullReader<ObjectSource>> {
-        let KeyedStateHandle::Full(full) = handle else {
-            return Err(unknown_handle());
+        let full = match handle {
+            KeyedStateHandle::Full(full) => full,
+            KeyedStateHandle::Incremental(native) => return Err(native_handle(&native.backend)),
+            _ => return Err(unknown_handle()),
         };
         let (source, _) = self.open(&full.file)?;
         Ok(FullReader::open_handle(source, &full.file)?)
@@ -215,6 +217,15 @@ fn contents(metadata: &CheckpointMetadata) -> impl Iterator<Item = (&FileHandle,
         }
     }
     contents.into_values()
+}
+
+#[cold]
+fn native_handle(backend: &str) -> CheckpointError {
+    let message = format!(
+        "the checkpoint holds native files of the state backend {backend:?}: only that opens them; \
+         take a savepoint with it to go elsewhere"
+    );
+    CheckpointError::new(ErrorKind::Incompatible, message)
 }
 
 #[cold]

@@ -485,6 +485,21 @@ fn an_upload_reported_after_its_checkpoint_timed_out_is_offered_to_those_under_w
     assert_eq!(deletable(&mut registry), NOTHING);
 }
 
+// It may have come too late for the subtasks of the checkpoint that completes.
+#[test]
+fn an_upload_that_became_known_while_a_checkpoint_was_under_way_waits_for_the_next_one_too() {
+    let late = table(1, 0);
+    let mut registry = registry();
+    begin(&mut registry, 1);
+    registry.abort(id(1));
+    begin(&mut registry, 2);
+    registry.report(id(1), new([&late])).unwrap();
+    finish(&mut registry, 2, [], []);
+    assert_eq!(deletable(&mut registry), NOTHING);
+    take(&mut registry, 3, [], []);
+    assert_eq!(deletable(&mut registry), [late.object.name()]);
+}
+
 #[test]
 fn an_upload_reported_after_a_later_checkpoint_completed_is_deletable_at_once() {
     let late = table(1, 0);
@@ -580,7 +595,7 @@ fn files_of_a_checkpoint_aborted_while_it_is_stored_stay_until_storage_answers()
         assert_eq!(deletable(&mut registry), NOTHING);
         registry.store_failed(id(1), presence);
         let folder = (presence == MetadataPresence::MayExist).then_some("chk-1/".to_owned());
-        let expected: Vec<String> = folder.into_iter().chain(names(&[file.clone()])).collect();
+        let expected: Vec<String> = folder.into_iter().chain(names([&file])).collect();
         assert_eq!(deletable(&mut registry), expected, "metadata goes before what it names");
     }
 }
