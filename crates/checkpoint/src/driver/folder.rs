@@ -160,8 +160,8 @@ impl CheckpointFolder {
     /// Opens the full snapshot that `handle` names.
     ///
     /// # Errors
-    /// [`ErrorKind::Incompatible`] if it names native files instead; [`ErrorKind::Corrupt`] if the file is missing or damaged; [`ErrorKind::Storage`] if it
-    /// cannot be read.
+    /// [`ErrorKind::Incompatible`] if it names native files instead; [`ErrorKind::Corrupt`] if the
+    /// file is missing or damaged; [`ErrorKind::Storage`] if it cannot be read.
     pub fn open_full(&self, handle: &KeyedStateHandle) -> Result<FullReader<ObjectSource>> {
         let full = match handle {
             KeyedStateHandle::Full(full) => full,
