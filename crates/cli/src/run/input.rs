@@ -1,8 +1,8 @@
 //! The input of a job: lines of a file, plain or zstd-compressed, of standard input, or made up.
 //!
 //! A position is the number of decoded bytes and of lines before it. A plain file or a made-up
-//! input is entered there at once; a compressed one is decoded up to it; standard input is read and thrown away up to it,
-//! so that the same input given again is read on where the checkpoint was.
+//! input is entered there at once; a compressed one is decoded up to it; standard input is read and
+//! thrown away up to it, so that the same input given again is read on where the checkpoint was.
 
 mod generated;
 mod pipe;
