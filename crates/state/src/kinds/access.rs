@@ -98,7 +98,27 @@ impl Access {
         }
     }
 
+    /// Kept small, and what is rare out of it: the fewer instructions a read has, the more reads a
+    /// processor overlaps.
+    #[inline]
     fn get_expiring<V, C: Codec<V>, B: KeyedBackend + ?Sized>(
+        &self,
+        backend: &mut B,
+        at: EntryKey<'_>,
+        codec: &C,
+        ttl: &Ttl,
+    ) -> Result<Option<V>> {
+        let Some(mut bytes) = backend.get(self.id, at)? else { return Ok(None) };
+        let stamp = stamp::decode_from(&mut bytes)?;
+        if ttl.is_settled(stamp, ttl.now()) {
+            return codec.decode_all(bytes).map(Some);
+        }
+        self.get_unsettled(backend, at, codec, ttl)
+    }
+
+    /// Reads a value that has expired or must be stamped anew.
+    #[inline(never)]
+    fn get_unsettled<V, C: Codec<V>, B: KeyedBackend + ?Sized>(
         &self,
         backend: &mut B,
         at: EntryKey<'_>,

@@ -162,6 +162,12 @@ impl Ttl {
         now.saturating_sub(stamp) >= self.duration_ms && stamp != crate::time::UNKNOWN
     }
 
+    /// Whether a read of a part stamped `stamp` has nothing to do but to return it.
+    #[inline]
+    pub(crate) const fn is_settled(&self, stamp: i64, now: i64) -> bool {
+        !self.is_expired(stamp, now) && !(self.refreshes_on_read() && stamp < now)
+    }
+
     /// Whether reads do not see a part stamped `stamp`.
     #[inline]
     pub(crate) const fn is_hidden(&self, stamp: i64, now: i64) -> bool {

@@ -62,6 +62,24 @@ fn cold_expired_entries_are_given_back_without_being_read() {
 }
 
 #[test]
+fn a_sweep_stamps_what_was_written_before_time_was_known() {
+    let (mut backend, time) = (open(), StateTime::new());
+    let options = StateOptions::new().ttl(ttl(10, TimeDomain::Event, &time));
+    let b = &mut backend;
+    let value = ValueState::<u64, u64>::register_with(b, "v", options.clone()).unwrap();
+    let map = MapState::<u64, u8, u64>::register_with(b, "m", options).unwrap();
+    value.put(b, key(1).at(), &1).unwrap();
+    map.put(b, key(1).at(), &1, &1).unwrap();
+    let mut sweeper = Sweeper::new();
+    for (now, left) in [(100, 2), (109, 2), (110, 0)] {
+        advance(&time, now);
+        sweep_round(b, &mut sweeper);
+        let count = b.entry_count(value.id()).unwrap() + b.entry_count(map.id()).unwrap();
+        assert_eq!(count, left, "at {now}");
+    }
+}
+
+#[test]
 fn a_sweeper_stays_away_from_states_that_say_so_and_from_backends_without_any() {
     let (mut backend, time) = (open(), StateTime::new());
     let mut sweeper = Sweeper::new();

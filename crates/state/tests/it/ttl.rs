@@ -36,6 +36,22 @@ fn a_value_is_gone_the_millisecond_its_time_is_up_and_its_entry_with_it() {
 }
 
 #[test]
+fn a_user_key_is_gone_when_its_time_is_up_and_its_entry_with_it() {
+    let (mut backend, time) = (open(), StateTime::new());
+    advance(&time, 0);
+    let (b, options) = (&mut backend, with(&ttl(10, TimeDomain::Event, &time)));
+    let map = MapState::<u64, u8, u64>::register_with(b, "m", options).unwrap();
+    for number in [1, 2] {
+        map.put(b, key(number).at(), &1, &7).unwrap();
+    }
+    advance(&time, 10);
+    assert_eq!(map.get(b, key(1).at(), &1).unwrap(), None);
+    assert_eq!(b.entry_count(map.id()).unwrap(), 1, "the read gave it back");
+    assert!(!map.contains(b, key(2).at(), &1).unwrap());
+    assert_eq!(b.entry_count(map.id()).unwrap(), 0);
+}
+
+#[test]
 fn only_the_clock_of_the_states_domain_counts() {
     let (mut backend, time, key) = (open(), StateTime::new(), key(1));
     advance(&time, 0);
@@ -163,6 +179,7 @@ fn expired_values_are_seen_until_cleaned_if_that_was_asked_for() {
     map.put(b, key.at(), &1, &1).unwrap();
     advance(&time, 50);
     for _ in 0..2 {
+        assert!(!map.is_empty(b, key.at()).unwrap());
         assert_eq!(value.get(b, key.at()).unwrap(), Some(1));
         assert_eq!(map.get(b, key.at(), &1).unwrap(), Some(1));
         assert_eq!(map.entries(b, key.at()).unwrap(), [(1, 1)]);
