@@ -1,6 +1,6 @@
 //! Batched access: overlaps the cache misses of the entries of a batch.
 //!
-//! An access misses the cache twice, one after the other: at the line of tags and at the entry. A
+//! An access may miss the cache at the line of tags and does at the entry, one after the other. A
 //! batch is worked on in windows, in three passes: hash all and prefetch their lines, match tags
 //! and prefetch the entries, then finish one by one in order. Prefetches retire at once, so the
 //! misses of a whole window are under way together; ordinary loads would fill the reorder buffer

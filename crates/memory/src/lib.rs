@@ -1,8 +1,9 @@
 //! Keyed state in memory: segmented byte arenas with copy-on-write snapshots.
 //!
-//! A state is a linear hash table of segments for each key group; a segment is a few cache lines of
-//! tags and one byte arena in which key and value lie side by side, so that a read misses the cache
-//! twice and an entry costs little more than its bytes. A snapshot shares the segments and returns
+//! A state is a linear hash table of segments for each key group; a segment is a byte array of tags
+//! and one byte arena in which key and value lie side by side. As long as all entries of a segment
+//! have one size, the number of its slot says where an entry is; so a read mostly misses the cache
+//! once, and an entry costs little more than its bytes. A snapshot shares the segments and returns
 //! at once; the first write to a shared segment copies that segment. Batches
 //! ([`get_many`](millpond_state::KeyedBackend::get_many) and its kin) overlap their cache misses.
 //!
@@ -11,7 +12,7 @@
 //!   Table                    one state
 //!     LinearTable            one key group: linear hashing over segments
 //!       Slot                 a segment, owned or shared with snapshots
-//!         Segment            lines of tags and offsets, an arena of entries,
+//!         Segment            an index of tags, an arena of entries,
 //!                            large values and maps beside it
 //! ```
 //!

@@ -73,8 +73,8 @@ impl LinearTable {
         self.segment(probe)?.find(probe)
     }
 
-    /// The plain short entry at `at`, for writing, if it is where a search looks first, or at `spot`,
-    /// in a segment that the table alone owns.
+    /// The plain short entry at `at`, for writing, if it is at `spot` (by default where a search
+    /// looks first) in a segment that the table alone owns.
     #[inline(always)]
     fn short_mut(&mut self, at: &EntryKey<'_>, spot: Option<Spot>) -> Option<ShortMut<'_>> {
         let key = short_key(at)?;

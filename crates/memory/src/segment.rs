@@ -7,8 +7,8 @@
 //! side:   large values and maps                        shared with snapshots piece by piece
 //! ```
 //!
-//! As long as all entries have one size of at most [`UNIFORM_BYTES_MAX`], each lies where the number
-//! of its slot says. The first one of another size makes room for offsets, and the arena is packed.
+//! As long as all entries have one size of at most [`UNIFORM_BYTES_MAX`], each lies where the
+//! number of its slot says. The first one of another size adds offsets, and the arena is packed.
 //!
 //! # Invariants
 //! - Uniform: the arena reaches as far as the last slot in use. Else: `dead_bytes` of the arena
@@ -39,7 +39,8 @@ const ARENA_BYTES_MAX: usize = 1 << 24;
 /// Arena bytes below which dead ones are not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 512;
 
-/// A segment. Empty ones hold no memory. What searches read comes first, see [`Slot`](crate::slot::Slot).
+/// A segment. Empty ones hold no memory. What searches read comes first, see
+/// [`Slot`](crate::slot::Slot).
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Segment {

@@ -2,8 +2,9 @@
 //! value that fills its area. All else takes the long way, [`Segment::find`], which also decides
 //! that an entry is absent.
 //!
-//! Everything here is inlined and passes words, not structs: a struct that goes through memory just
-//! after a cache miss stalls the accesses behind it, which else would overlap.
+//! Everything here is inlined, checks no more than it must, and leaves the rest to functions that
+//! are not: an access waits for its entry's cache miss, and the processor overlaps it with as many
+//! others as its reorder buffer has room for, so each instruction counts.
 
 use millpond_state::EntryKey;
 
