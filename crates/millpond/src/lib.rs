@@ -5,11 +5,11 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`state`] | the byte-level contract of a backend, typed states, codecs, key groups |
+//! | [`state`] | the byte-level contract of a backend, typed states, timers, codecs, key groups |
 //! | [`memory`] | keyed state in memory, with copy-on-write snapshots |
 //! | [`snapshot`] | every byte that is persisted: formats, readers, writers, verification |
 //! | [`storage`] | where checkpoint bytes live: memory, durable local files |
-//! | [`checkpoint`] | the coordinator as a pure state machine, restore plans, a driver over storage |
+//! | [`checkpoint`] | the coordinator as a pure state machine, restore plans, a driver, offline tools |
 //! | `runtime` | threads, channels, barriers, operators, sinks (feature `runtime`, on by default) |
 //!
 //! An engine that has a runtime of its own needs only the first five: `examples/embed.rs` is one,
@@ -85,10 +85,11 @@ pub use millpond_memory::{MemoryBackend, MemoryBackendFactory, MemoryOptions};
 #[cfg(feature = "runtime")]
 pub use millpond_runtime::{Job, JobEnvironment, JobGraph, JobSettings, StartFrom};
 pub use millpond_state::{
-    Aggregate, AggregatingState, AttemptId, BackendContext, BackendFactory, CancelFlag,
-    CheckpointId, EntryKey, KeyContext, KeyGroup, KeyGroupRange, KeyedBackend, ListState, MapState,
-    MaxParallelism, NamespaceContext, ReducingState, SnapshotRequest, StateError, SubtaskId,
-    ValueState,
+    Aggregate, AggregatingState, AttemptId, BackendContext, BackendFactory, BroadcastState,
+    CancelFlag, CheckpointId, EntryKey, KeyContext, KeyGroup, KeyGroupRange, KeyedBackend,
+    ListState, MapState, MaxParallelism, Migrations, NamespaceContext, OperatorList, OperatorState,
+    ReducingState, SnapshotRequest, StateError, StateOptions, StateTime, SubtaskId, Sweeper,
+    TimeDomain, Timers, Ttl, ValueState,
 };
 pub use millpond_storage::{LocalStore, MemoryStore, Store, StoreExt, StorePath};
 
