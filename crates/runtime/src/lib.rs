@@ -7,9 +7,9 @@
 //!   ([`barrier`]); a snapshot's asynchronous part runs on a pool of threads.
 //! - Keyed records go to the subtask that owns their key group, and reach the operator in batches
 //!   with the addresses of their keys, ready for batched state access.
-//! - Operators have [timers](OperatorTimers) of event and processing time, [windows](WindowOperator)
-//!   on top of them, a side output, and a [second input](BroadcastOperator) that goes to all
-//!   subtasks. A [`harness`] drives an operator without a job.
+//! - Operators have [timers](OperatorTimers) of event and processing time, on top of them
+//!   [windows](WindowOperator), a side output, and a [second input](BroadcastOperator) that goes to
+//!   all subtasks. A [`harness`] drives an operator without a job.
 //! - Sinks commit in two phases ([`sink`]); with a source that can be read again from a position,
 //!   every record is in the output exactly once, whatever process or machine dies.
 //! - A [`Job`] restarts after failures as its [`RestartStrategy`] says, from the newest whole

@@ -16,8 +16,8 @@ pub trait BroadcastOperator: KeyedOperator {
     /// What goes to every subtask.
     type Broadcast: Send;
 
-    /// Takes records that every subtask gets. Change broadcast state here, and so that it depends on
-    /// these records and on broadcast state alone.
+    /// Takes records that every subtask gets. Change broadcast state here, and so that it depends
+    /// on these records and on broadcast state alone.
     ///
     /// # Errors
     /// As [`KeyedOperator::process`].

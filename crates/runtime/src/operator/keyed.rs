@@ -84,11 +84,11 @@ pub trait KeyedOperator: Send {
     ) -> Result<()>;
 
     /// The time of a timer has come; it is no longer set. Timers of event time fire when the
-    /// watermark reaches their time; timers of processing time when the clock has passed it, so that
-    /// all records processed in that millisecond come before. Each kind fires in order of time.
-    /// Timers set meanwhile for a time that has come fire too, in their turn: who sets one on every
-    /// firing must set it later each time. When all input has been processed, pending timers of
-    /// event time fire and those of processing time do not.
+    /// watermark reaches their time; timers of processing time when the clock has passed it, so
+    /// that all records processed in that millisecond come before. Each kind fires in order of
+    /// time. Timers set meanwhile for a time that has come fire too, in their turn: who sets one on
+    /// every firing must set it later each time. When all input has been processed, pending timers
+    /// of event time fire and those of processing time do not.
     ///
     /// # Errors
     /// As [`Self::process`].
@@ -110,8 +110,8 @@ pub trait KeyedOperator: Send {
     }
 
     /// All input has been processed: emit what is left to say. Called once, after the watermark
-    /// [`Timestamp::MAX`](crate::Timestamp::MAX), before the final checkpoint; not called again when
-    /// a job is restored from its final checkpoint.
+    /// [`Timestamp::MAX`](crate::Timestamp::MAX), before the final checkpoint; not called again
+    /// when a job is restored from its final checkpoint.
     ///
     /// # Errors
     /// As [`Self::process`].

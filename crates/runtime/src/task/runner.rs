@@ -73,8 +73,8 @@ impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> KeyedCore<Op, F> {
         })
     }
 
-    /// Tells the operator's state that it is `now_ms`, and fires the timers whose time is over: more
-    /// records may be processed in the millisecond that `now_ms` is.
+    /// Tells the operator's state that it is `now_ms`, and fires the timers whose time is over:
+    /// more records may be processed in the millisecond that `now_ms` is.
     pub(crate) fn advance_processing_ms(
         &mut self,
         now_ms: i64,

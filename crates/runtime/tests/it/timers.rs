@@ -47,10 +47,10 @@ impl KeyedOperator for Clockwork {
         cx: &mut OperatorContext<'_, Self>,
     ) -> Result<()> {
         for (order, entry) in batch.records().zip(batch.entries()) {
-            let (Add(domain, _, room, _) | Delete(domain, _, room, _) | DeleteAll(domain, _, room)) =
-                order
-            else {
-                continue;
+            let (domain, room) = match order {
+                Add(domain, _, room, _) | Delete(domain, _, room, _) => (domain, room),
+                DeleteAll(domain, _, room) => (domain, room),
+                Nothing(_) => continue,
             };
             let namespace = NamespaceContext::new(room)?;
             let at = At::from_entry(entry.in_namespace(namespace.as_bytes()));

@@ -122,6 +122,22 @@ fn a_late_record_reopens_a_session_within_lateness() {
     assert_eq!((subtasks.entries("w"), subtasks.entries("w:sessions")), (0, 0));
 }
 
+#[test]
+fn a_record_before_the_first_watermark_after_a_restore_has_its_window_said_again() {
+    for windows_of in [|| Windows::tumbling(20).unwrap(), || Windows::session(16).unwrap()] {
+        let make = move || event(windows_of(), 100);
+        let mut subtasks = Subtasks::open(1, make, key);
+        subtasks.process([(1, 0)]);
+        subtasks.advance_watermark(50);
+        assert_eq!(subtasks.take_output().len(), 1);
+        subtasks.rescale(2);
+        subtasks.process([(1, 4)]);
+        assert_eq!(subtasks.take_output(), [], "no watermark is known");
+        subtasks.advance_watermark(50);
+        assert_eq!(windows(subtasks.take_output()), [(0, 20, vec![0, 4])]);
+    }
+}
+
 fn processing(windows: Windows) -> Operator {
     WindowOperator::new("w", windows, WindowTime::processing(), WindowList::new())
 }

@@ -75,8 +75,8 @@ impl<In> fmt::Debug for WindowTime<In> {
 /// ```
 /// use millpond_runtime::{Timestamp, WindowOperator, WindowReduce, WindowTime, Windows};
 ///
-/// // The highest of the readings (time in milliseconds, value) of each key, every five seconds over
-/// // the last minute. Readings may be ten seconds late.
+/// // The highest of the readings (time in milliseconds, value) of each key, every five seconds
+/// // over the last minute. Readings may be ten seconds late.
 /// let highest: WindowOperator<_, String, WindowReduce<String, _>> = WindowOperator::new(
 ///     "highest",
 ///     Windows::sliding(60_000, 5_000)?,
