@@ -262,9 +262,9 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
         ttl: &Ttl,
         decode: impl FnOnce(&[u8]) -> Result<R>,
     ) -> Result<Option<R>> {
-        let Some(mut bytes) = backend.map_get(self.id(), at, user_key)? else { return Ok(None) };
+        let Some(stored) = backend.map_get(self.id(), at, user_key)? else { return Ok(None) };
         let now = ttl.now();
-        let stamp = stamp::decode_from(&mut bytes)?;
+        let (stamp, bytes) = stamp::split(stored)?;
         if ttl.is_hidden(stamp, now) {
             backend.map_remove(self.id(), at, user_key)?;
             return Ok(None);
@@ -283,9 +283,9 @@ impl<K: HasCodec, UK, V, N: HasCodec, UC: Codec<UK>, C: Codec<V>> MapState<K, UK
 /// Stamp and encoded value that a walk comes to, if it can be seen; removes it if it has expired.
 #[inline]
 fn hide_expired<'a>(edit: &mut Edit<'a>, ttl: Option<&Ttl>) -> Result<Option<(i64, &'a [u8])>> {
-    let mut bytes = edit.current().unwrap_or_default();
-    let Some(ttl) = ttl else { return Ok(Some((UNKNOWN, bytes))) };
-    let stamp = stamp::decode_from(&mut bytes)?;
+    let stored = edit.current().unwrap_or_default();
+    let Some(ttl) = ttl else { return Ok(Some((UNKNOWN, stored))) };
+    let (stamp, bytes) = stamp::split(stored)?;
     if ttl.is_hidden(stamp, ttl.now()) {
         edit.remove();
         return Ok(None);

@@ -165,7 +165,7 @@ impl Ttl {
     /// Whether a read of a part stamped `stamp` has nothing to do but to return it.
     #[inline]
     pub(crate) const fn is_settled(&self, stamp: i64, now: i64) -> bool {
-        !self.is_expired(stamp, now) && !(self.refreshes_on_read() && stamp < now)
+        !(self.is_expired(stamp, now) || (self.refreshes_on_read() && stamp < now))
     }
 
     /// Whether reads do not see a part stamped `stamp`.
