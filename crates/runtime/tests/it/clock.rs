@@ -12,8 +12,10 @@ use millpond_state::{At, TimeDomain};
 
 use crate::gated::{Gate, Gated, graph, run_by, storage};
 
-/// Sets a timer a minute of processing time after each record.
+/// Sets a timer a minute of processing time after each record. An hour passes while it hears that
+/// its input has ended.
 struct Reminder {
+    clock: Arc<ManualClock>,
     heard: Sender<(&'static str, u64, i64)>,
 }
 
@@ -45,6 +47,11 @@ impl KeyedOperator for Reminder {
         self.heard.send(("fired", timer.key()?, timer.time_ms())).unwrap();
         Ok(())
     }
+
+    fn on_end(&mut self, _: &mut OperatorContext<'_, Self>) -> Result<()> {
+        self.clock.advance(Duration::from_secs(3_600));
+        Ok(())
+    }
 }
 
 #[test]
@@ -57,7 +64,8 @@ fn a_job_that_waits_for_input_fires_processing_timers_when_its_clock_says_so() {
         let mut graph = graph("reminders");
         let (items, gate) = (Arc::clone(&items), gate.clone());
         let numbers = graph.source("numbers", 1, move |_| Ok(Gated::new(&items, &gate, |_| None)));
-        let make = move |_| Ok(Reminder { heard: heard.clone() });
+        let clock = Arc::clone(&clock);
+        let make = move |_| Ok(Reminder { clock: Arc::clone(&clock), heard: heard.clone() });
         graph.keyed("remind", 2, &numbers, (|n: &u64| Some(*n), |n: &u64| *n, make));
         (graph, hearing)
     };
