@@ -102,10 +102,10 @@ impl Access {
     /// Kept small, and what is rare out of it: the fewer instructions a read has, the more reads a
     /// processor overlaps.
     ///
-    /// The address is not used again after the read; where it is needed it is put together anew from
-    /// its parts. Else compilers copy it for the read, in loads wider than the stores that wrote it
-    /// just before: those cannot be forwarded and wait for all before them to retire, which halves
-    /// the rate of reads.
+    /// The address is not used again after the read; where it is needed it is put together anew
+    /// from its parts. Else compilers copy it for the read, in loads wider than the stores that
+    /// wrote it just before: those cannot be forwarded and wait for all before them to retire, which
+    /// halves the rate of reads.
     #[inline]
     fn get_expiring<V, C: Codec<V>, B: KeyedBackend + ?Sized>(
         &self,
