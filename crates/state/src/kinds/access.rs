@@ -104,8 +104,8 @@ impl Access {
     ///
     /// The address is not used again after the read; where it is needed it is put together anew
     /// from its parts. Else compilers copy it for the read, in loads wider than the stores that
-    /// wrote it just before: those cannot be forwarded and wait for all before them to retire, which
-    /// halves the rate of reads.
+    /// wrote it just before: those cannot be forwarded and wait for all before them to retire,
+    /// which halves the rate of reads.
     #[inline]
     fn get_expiring<V, C: Codec<V>, B: KeyedBackend + ?Sized>(
         &self,

@@ -20,9 +20,6 @@ mod run;
 mod steps;
 mod stored;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use groups::{FrozenMigration, PendingMigration, ensure_migrated};
 pub(crate) use run::{ValueCodec, declare};
 pub use steps::{MigrationPlan, Migrations, plan_migration};
