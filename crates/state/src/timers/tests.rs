@@ -1,3 +1,5 @@
+//! The index of timers: what is put in comes out, deleted and doubled records are swept out.
+
 use super::bucket::Bucket;
 use super::*;
 
