@@ -1,6 +1,11 @@
 //! Access to values of a fixed size allocates nothing.
 
-use millpond_state::{KeyContext, KeyedBackend, StateKind, ValueState};
+use core::time::Duration;
+
+use millpond_state::{
+    KeyContext, KeyedBackend, Refresh, StateKind, StateOptions, StateTime, TimeDomain, Ttl,
+    ValueState,
+};
 
 use crate::support::{at, backend, descriptor, max};
 
@@ -50,6 +55,29 @@ fn typed_values_of_a_fixed_size_are_read_and_written_without_allocation() {
             let context = KeyContext::new(&key, max()).unwrap();
             let value = totals.get(&mut backend, context.at()).unwrap().unwrap();
             totals.put(&mut backend, context.at(), &(value + 1)).unwrap();
+        }
+    });
+    assert_eq!(info.count_total, 0);
+}
+
+#[test]
+fn values_that_expire_are_read_refreshed_and_written_without_allocation() {
+    let (mut backend, time) = (backend(), StateTime::new());
+    time.set_processing_ms(1);
+    let ttl = Ttl::new(Duration::from_secs(1), TimeDomain::Processing, &time).unwrap();
+    let options = StateOptions::new().ttl(ttl.refresh(Refresh::OnReadAndWrite));
+    let totals = ValueState::<u64, u64>::register_with(&mut backend, "totals", options).unwrap();
+    for key in 0..KEYS {
+        let context = KeyContext::new(&key, max()).unwrap();
+        totals.put(&mut backend, context.at(), &key).unwrap();
+    }
+    let info = allocation_counter::measure(|| {
+        for key in 0..KEYS {
+            time.set_processing_ms(2 + (key / 100) as i64);
+            let context = KeyContext::new(&key, max()).unwrap();
+            let value = totals.get(&mut backend, context.at()).unwrap().unwrap();
+            totals.put(&mut backend, context.at(), &(value + 1)).unwrap();
+            totals.update(&mut backend, context.at(), |value| value.map(|it| it + 1)).unwrap();
         }
     });
     assert_eq!(info.count_total, 0);

@@ -10,6 +10,7 @@
 mod allocation;
 mod bounds;
 mod conformance;
+mod expiry;
 mod large;
 mod model;
 mod sizes;
