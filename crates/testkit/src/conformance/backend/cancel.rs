@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use millpond_state::{
-    CancelFlag, EntrySink, ErrorKind, KeyedBackend, Result, SnapshotEntry, SnapshotTask,
-    StateDescriptor, StateError,
+    CancelFlag, CheckpointId, EntrySink, ErrorKind, KeyedBackend, Result, SnapshotEntry,
+    SnapshotTask, StateDescriptor, StateError,
 };
 
 use super::population::Population;
@@ -252,5 +252,33 @@ pub fn a_snapshot_may_be_taken_while_another_runs(subject: &BackendUnderTest) ->
         population.changed().check(&mut *restored)
     })?;
     ensure!(snapshot == before, "the first snapshot differs from one written out at once");
+    Ok(())
+}
+
+/// A snapshot that is cancelled in the middle releases what it held, time after time.
+pub fn cancelled_snapshots_release_what_they_held(subject: &BackendUnderTest) -> Verdict {
+    const SPARE_BYTES: u64 = 1 << 20;
+    let mut backend = subject.open()?;
+    let population = Population::new(400);
+    population.write(&mut *backend)?;
+    let before = backend.memory_bytes();
+    for checkpoint in 1..=200 {
+        population.write(&mut *backend)?;
+        let task = begin_snapshot(&mut *backend, checkpoint)?;
+        let cancel = CancelFlag::new();
+        let mut sink = CancellingSink { cancel: cancel.clone(), entries_before: 5, entries: 0 };
+        match task.run(&mut sink, &cancel) {
+            Err(error) if error.kind() == ErrorKind::Cancelled => {}
+            other => drop(other?),
+        }
+        backend.checkpoint_aborted(CheckpointId::new(checkpoint));
+    }
+    population.check(&mut *backend)?;
+    ensure_eq!(take_snapshot(&mut *backend)?.entries.len(), 2_400, "entries of a later snapshot");
+    if subject.capabilities().reports_memory {
+        let after = backend.memory_bytes();
+        let room = before * 3 + SPARE_BYTES;
+        ensure!(after <= room, "{after} bytes after 200 cancelled snapshots, {before} before");
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use millpond_state::{
     ErrorKind, KeyGroupRange, KeyedBackend, Result, StateError, StateId, StateKind,
 };
 
-use super::subject::{BackendUnderTest, at_group, describe, groups};
+use super::subject::{BackendUnderTest, at_group, describe, groups, restore_parts, take_parts};
 use crate::violation::{Verdict, ensure, ensure_eq, refused};
 
 type Seen = (u16, Vec<u8>, Vec<u8>);
@@ -181,5 +181,41 @@ pub fn the_engine_may_assign_key_groups_itself(subject: &BackendUnderTest) -> Ve
     }
     let seen = visit(&mut *backend, state, groups(1, 1)?, None)?;
     ensure_eq!(seen.len(), 167, "entries of group 1");
+    Ok(())
+}
+
+/// The entry count is right after a restore, in every instance, and follows writes from there.
+pub fn the_entry_count_is_right_after_restore(subject: &BackendUnderTest) -> Verdict {
+    let mut old = vec![subject.open()?];
+    for backend in &mut old {
+        let value = backend.register(&describe("value", StateKind::Value)?)?;
+        let map = backend.register(&describe("map", StateKind::Map)?)?;
+        for key in (0..300u16).map(u16::to_be_bytes) {
+            backend.put(value, subject.at(&key), b"v")?;
+            backend.map_put(map, subject.at(&key), b"a", b"v")?;
+            backend.map_put(map, subject.at(&key), b"b", b"v")?;
+        }
+    }
+    let parts = take_parts(&mut old)?;
+    for parallelism in [1, 3, 128] {
+        let mut new = subject.open_all(parallelism)?;
+        restore_parts(&parts, &mut new)?;
+        let mut counts = [0, 0];
+        for backend in &mut new {
+            let value = backend.register(&describe("value", StateKind::Value)?)?;
+            let map = backend.register(&describe("map", StateKind::Map)?)?;
+            for key in (0..100u16).map(u16::to_be_bytes) {
+                let at = subject.at(&key);
+                if backend.key_groups().contains(at.group()) {
+                    backend.put(value, at, b"again")?;
+                    backend.map_remove(map, at, b"a")?;
+                    backend.map_remove(map, at, b"b")?;
+                }
+            }
+            counts[0] += backend.entry_count(value)?;
+            counts[1] += backend.entry_count(map)?;
+        }
+        ensure_eq!(counts, [300, 200], "entries of {parallelism} instances");
+    }
     Ok(())
 }

@@ -1,23 +1,13 @@
 //! Restore, at the same and at other parallelisms.
 
-use millpond_state::{ErrorKind, KeyedBackend, StateKind};
+use millpond_state::{ErrorKind, StateKind};
 
 use super::population::{ENTRIES_PER_KEY, Population};
 use super::subject::{
-    BackendUnderTest, at_group, describe, describe_with, groups, map_entries, opaque, take_snapshot,
+    BackendUnderTest, at_group, describe, describe_with, groups, map_entries, opaque, restored,
+    take_snapshot,
 };
-use crate::entries::CollectedSnapshot;
 use crate::violation::{Verdict, Violation, ensure, ensure_eq, refused};
-
-/// Restores, into a new instance of all key groups, a snapshot of one.
-fn restored(
-    subject: &BackendUnderTest,
-    snapshot: &CollectedSnapshot,
-) -> Verdict<Box<dyn KeyedBackend>> {
-    let mut backend = subject.open()?;
-    backend.restore(&mut snapshot.source(subject.max_parallelism().full_range()))?;
-    Ok(backend)
-}
 
 /// Snapshots at one parallelism, restores at another, checks every key in every instance.
 fn rescale(subject: &BackendUnderTest, from: u32, to: u32) -> Verdict {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use millpond_state::codec::CodecIdentity;
+use millpond_state::codec::{CodecIdentity, HasCodec};
 use millpond_state::{
-    BackendContext, BackendFactory, CancelFlag, CheckpointId, EntryKey, KeyGroup, KeyGroupRange,
-    KeyedBackend, MaxParallelism, Result, SnapshotRequest, SnapshotSummary, SnapshotTask,
-    StateCodecs, StateDescriptor, StateKind,
+    BackendContext, BackendFactory, CancelFlag, CheckpointId, EntryKey, KeyContext, KeyGroup,
+    KeyGroupRange, KeyedBackend, MaxParallelism, NamespaceContext, Result, SnapshotRequest,
+    SnapshotSummary, SnapshotTask, StateCodecs, StateDescriptor, StateKind,
 };
 
+use super::operator::{OperatorStatePath, PlannedPath};
 use crate::entries::{CollectedSnapshot, CollectingSink};
+use crate::violation::{Verdict, Violation};
 
 /// Key groups of the job that behaviours play.
 const MAX_PARALLELISM: u32 = 128;
@@ -58,6 +60,7 @@ impl Default for Capabilities {
 #[derive(Clone)]
 pub struct BackendUnderTest {
     factory: Arc<dyn BackendFactory>,
+    operator_state: Arc<dyn OperatorStatePath>,
     capabilities: Capabilities,
     max_parallelism: MaxParallelism,
 }
@@ -79,6 +82,7 @@ impl BackendUnderTest {
     pub fn new(factory: impl BackendFactory + 'static) -> Result<Self> {
         Ok(Self {
             factory: Arc::new(factory),
+            operator_state: Arc::new(PlannedPath),
             capabilities: Capabilities::all(),
             max_parallelism: MaxParallelism::new(MAX_PARALLELISM)?,
         })
@@ -89,6 +93,18 @@ impl BackendUnderTest {
     pub const fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
+    }
+
+    /// The same with another way of operator state through a checkpoint.
+    #[must_use]
+    pub fn with_operator_state(mut self, path: impl OperatorStatePath + 'static) -> Self {
+        self.operator_state = Arc::new(path);
+        self
+    }
+
+    /// The way of operator state through a checkpoint.
+    pub(super) fn operator_state(&self) -> &dyn OperatorStatePath {
+        &*self.operator_state
     }
 
     /// What the backend can do.
@@ -133,6 +149,61 @@ impl BackendUnderTest {
     #[must_use]
     pub fn at<'k>(&self, key: &'k [u8]) -> EntryKey<'k> {
         EntryKey::new(key, self.max_parallelism)
+    }
+}
+
+/// Encodes a typed key for the job that behaviours play.
+pub(super) fn key<K: HasCodec>(subject: &BackendUnderTest, key: &K) -> Result<KeyContext<K>> {
+    KeyContext::new(key, subject.max_parallelism())
+}
+
+/// Encodes a typed namespace.
+pub(super) fn namespace<N: HasCodec>(namespace: N) -> Result<NamespaceContext<N>> {
+    NamespaceContext::new(&namespace)
+}
+
+/// Restores, into a new instance of all key groups, a snapshot of one.
+pub(super) fn restored(
+    subject: &BackendUnderTest,
+    snapshot: &CollectedSnapshot,
+) -> Result<Box<dyn KeyedBackend>> {
+    let mut backend = subject.open()?;
+    backend.restore(&mut snapshot.source(subject.max_parallelism().full_range()))?;
+    Ok(backend)
+}
+
+/// What each instance of an operator gave to a snapshot, with the key groups it owned.
+pub(super) type Parts = Vec<(KeyGroupRange, CollectedSnapshot)>;
+
+/// Snapshots of all instances.
+pub(super) fn take_parts(instances: &mut [Box<dyn KeyedBackend>]) -> Result<Parts> {
+    instances
+        .iter_mut()
+        .map(|backend| Ok((backend.key_groups(), take_snapshot(&mut **backend)?)))
+        .collect()
+}
+
+/// Hands each of new, empty instances its part of a snapshot.
+pub(super) fn restore_parts(parts: &Parts, instances: &mut [Box<dyn KeyedBackend>]) -> Result<u64> {
+    let mut entries = 0;
+    for backend in instances {
+        for (range, snapshot) in parts {
+            if let Some(overlap) = range.intersection(backend.key_groups()) {
+                entries += backend.restore(&mut snapshot.source(overlap))?;
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// The instance that owns a key group.
+pub(super) fn owner(
+    instances: &mut [Box<dyn KeyedBackend>],
+    group: KeyGroup,
+) -> Verdict<&mut dyn KeyedBackend> {
+    match instances.iter_mut().find(|backend| backend.key_groups().contains(group)) {
+        Some(backend) => Ok(&mut **backend),
+        None => Err(Violation::new(format!("no instance owns key group {group}"))),
     }
 }
 

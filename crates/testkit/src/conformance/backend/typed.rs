@@ -2,19 +2,19 @@
 
 use core::ops::ControlFlow;
 
-use millpond_state::codec::HasCodec;
+use millpond_state::codec::{Codec, CodecIdentity, DefaultCodec};
 use millpond_state::kinds::{
     Aggregate, AggregatingState, ListState, MapState, ReducingState, ValueState, apply_to_all,
     for_each_entry,
 };
-use millpond_state::{ErrorKind, KeyContext, KeyedBackend, NamespaceContext, Result};
+use millpond_state::{ErrorKind, KeyedBackend, NamespaceContext, Result, Scratch, StateError};
 
-use super::subject::{BackendUnderTest, take_snapshot};
+use super::subject::{BackendUnderTest, key, take_snapshot};
 use crate::violation::{Verdict, ensure_eq, refused};
 
 /// The mean of integers: its accumulator is of another type than its input and its result.
 #[derive(Debug)]
-struct Mean;
+pub(super) struct Mean;
 
 impl Aggregate for Mean {
     type Input = i64;
@@ -38,10 +38,6 @@ impl Aggregate for Mean {
     fn result(&self, accumulator: &(i64, u64)) -> f64 {
         accumulator.0 as f64 / accumulator.1 as f64
     }
-}
-
-fn key<K: HasCodec>(subject: &BackendUnderTest, key: &K) -> Result<KeyContext<K>> {
-    KeyContext::new(key, subject.max_parallelism())
 }
 
 /// A typed value is absent, put, read, replaced and deleted; what is read belongs to the caller.
@@ -102,6 +98,45 @@ pub fn a_typed_list_keeps_its_order(subject: &BackendUnderTest) -> Verdict {
     ensure_eq!(state.get(&mut *backend, context.at())?.len(), 0, "replaced by none");
     ensure_eq!(backend.entry_count(state.id())?, 0, "entries of a cleared list");
     Ok(())
+}
+
+/// An element that its codec refuses leaves the list as it was, added, added among others, or as
+/// part of a replacement.
+pub fn a_refused_element_leaves_the_list_as_it_was(subject: &BackendUnderTest) -> Verdict {
+    let mut backend = subject.open()?;
+    let state = ListState::<u64, u32, (), Picky>::register(&mut *backend, "list")?;
+    let context = key(subject, &7)?;
+    state.add_all(&mut *backend, context.at(), &[1, 2])?;
+    let kind = ErrorKind::UserCode;
+    refused(state.add(&mut *backend, context.at(), &13), kind, "add")?;
+    refused(state.add_all(&mut *backend, context.at(), &[3, 13, 4]), kind, "add_all")?;
+    refused(state.replace(&mut *backend, context.at(), &[5, 13]), kind, "replace")?;
+    ensure_eq!(state.get(&mut *backend, context.at())?, [1, 2], "elements");
+    state.add(&mut *backend, context.at(), &3)?;
+    ensure_eq!(state.get(&mut *backend, context.at())?, [1, 2, 3], "elements after one more");
+    Ok(())
+}
+
+/// Encodes every number but 13.
+#[derive(Clone, Copy, Debug, Default)]
+struct Picky;
+
+impl Codec<u32> for Picky {
+    fn identity(&self) -> CodecIdentity {
+        CodecIdentity::new("testkit:picky", 1)
+    }
+
+    fn encode_into(&self, value: &u32, out: &mut Scratch) -> Result<()> {
+        out.extend_from_slice(&value.to_be_bytes());
+        if *value == 13 {
+            return Err(StateError::new(ErrorKind::UserCode, "13 is refused"));
+        }
+        Ok(())
+    }
+
+    fn decode_from(&self, input: &mut &[u8]) -> Result<u32> {
+        DefaultCodec::<u32>::default().decode_from(input)
+    }
 }
 
 /// A list element that cannot be told from none is refused, and the list is unchanged.
@@ -176,6 +211,47 @@ pub fn a_typed_map_is_walked_in_the_order_of_its_keys(subject: &BackendUnderTest
     Ok(())
 }
 
+/// A typed map is filled in bulk, compared by its entries, changed entry by entry, and emptied; a
+/// walk shows what was there when it met the entry, the next one what was decided.
+pub fn a_typed_map_is_changed_through_its_walk(subject: &BackendUnderTest) -> Verdict {
+    let mut backend = subject.open()?;
+    let state = MapState::<u64, u32, String>::register(&mut *backend, "map")?;
+    let (a, b) = (key(subject, &1)?, key(subject, &2)?);
+    let entries: Vec<(u32, String)> = (0..50).map(|n| (n, n.to_string())).collect();
+    for context in [&a, &b] {
+        let borrowed = entries.iter().map(|(k, v)| (k, v));
+        state.put_all(&mut *backend, context.at(), borrowed)?;
+    }
+    let (left, right) =
+        (state.entries(&mut *backend, a.at())?, state.entries(&mut *backend, b.at())?);
+    ensure_eq!(left, right, "maps filled alike");
+    let mut met = Vec::new();
+    state.update_each(&mut *backend, a.at(), |user_key, value| {
+        met.push(*user_key);
+        match user_key % 3 {
+            0 => None,
+            1 => Some(format!("{value}, and a good deal longer than it was before")),
+            _ => Some(value),
+        }
+    })?;
+    ensure_eq!(met, (0..50).collect::<Vec<_>>(), "user keys met while entries change");
+    let after = state.entries(&mut *backend, a.at())?;
+    let expected: Vec<(u32, usize)> =
+        (0..50).filter(|n| n % 3 > 0).map(|n| (n, n.to_string().len())).collect();
+    let found: Vec<(u32, usize)> = after
+        .iter()
+        .map(|(n, text)| (*n, text.trim_end_matches(|c: char| !c.is_ascii_digit()).len()))
+        .collect();
+    ensure_eq!(found, expected, "entries left, and their first words");
+    let long = after.iter().filter(|(_, text)| text.ends_with("before")).count();
+    ensure_eq!(long, 17, "entries that grew");
+    ensure_eq!(state.entries(&mut *backend, b.at())?, right, "other map");
+    state.update_each(&mut *backend, a.at(), |_, _| None)?;
+    ensure_eq!(state.is_empty(&mut *backend, a.at())?, true, "emptiness after the last removal");
+    ensure_eq!(backend.entry_count(state.id())?, 1, "maps");
+    Ok(())
+}
+
 /// A map to nothing is a set.
 pub fn a_map_to_nothing_is_a_set(subject: &BackendUnderTest) -> Verdict {
     let mut backend = subject.open()?;
@@ -233,6 +309,42 @@ pub fn applying_to_all_keys_may_change_the_state(subject: &BackendUnderTest) -> 
         let found = state.get(&mut *backend, key(subject, &number)?.at())?;
         ensure_eq!(found, (number % 2 == 0).then_some(number + KEYS), "key {number}");
     }
+    Ok(())
+}
+
+/// While a function is applied to all keys it may add entries, delete others and write to another
+/// state: added ones are met only in key groups not reached yet, deleted ones all the same.
+pub fn applying_to_all_keys_may_add_and_delete_entries(subject: &BackendUnderTest) -> Verdict {
+    const KEYS: u64 = 400;
+    let mut backend = subject.open()?;
+    let state = ValueState::<u64, u64>::register(&mut *backend, "value")?;
+    let seen = ValueState::<u64, u64>::register(&mut *backend, "seen")?;
+    for number in 0..KEYS {
+        state.put(&mut *backend, key(subject, &number)?.at(), &number)?;
+    }
+    let mut met = Vec::new();
+    let mut added = std::collections::BTreeMap::new();
+    apply_to_all::<u64, (), dyn KeyedBackend>(&mut *backend, state.id(), |backend, at| {
+        let group = at.entry().group();
+        met.push(at.entry().key().to_vec());
+        seen.put(backend, at, &1)?;
+        let number = met.len() as u64;
+        let new = key(subject, &(KEYS + number))?;
+        if number <= KEYS {
+            state.put(backend, new.at(), &number)?;
+            added.insert(new.as_bytes().to_vec(), new.group() > group);
+        }
+        state.delete(backend, key(subject, &(number * 7 % KEYS))?.at())
+    })?;
+    let all = met.len();
+    met.sort_unstable();
+    met.dedup();
+    ensure_eq!(met.len(), all, "keys met, each once");
+    for (key, later) in &added {
+        let found = met.binary_search(key).is_ok();
+        ensure_eq!(found, *later, "whether an added key was met, and should be");
+    }
+    ensure_eq!(backend.entry_count(seen.id())?, all as u64, "entries written meanwhile");
     Ok(())
 }
 
