@@ -15,11 +15,14 @@
 mod account;
 mod batch;
 mod cancel;
+mod cleanup;
 mod enumerate;
 mod exchange;
+mod kinds;
 mod list;
 mod map;
 mod merge;
+mod migration;
 mod namespace;
 mod operator;
 mod own;
@@ -30,17 +33,20 @@ mod restore;
 mod snapshot;
 mod subject;
 mod timers;
+mod ttl;
 mod typed;
 mod value;
 
 pub use account::*;
 pub use batch::*;
 pub use cancel::*;
+pub use cleanup::*;
 pub use enumerate::*;
 pub use exchange::*;
 pub use list::*;
 pub use map::*;
 pub use merge::*;
+pub use migration::*;
 pub use namespace::*;
 pub use operator::*;
 pub use own::*;
@@ -50,6 +56,7 @@ pub use restore::*;
 pub use snapshot::*;
 pub use subject::{BackendUnderTest, Capabilities};
 pub use timers::*;
+pub use ttl::*;
 pub use typed::*;
 pub use value::*;
 
@@ -249,6 +256,41 @@ macro_rules! __backend_behaviours {
             ["B-22"] it_restores_snapshots_of_the_reference_backend
             ["B-23"] many_small_snapshots_lose_no_key
             ["B-23"] a_chain_of_small_restores_loses_no_key
+            ["B-15"] a_refused_codec_is_named_in_full
+            ["B-16"] an_eager_migration_converts_every_kind
+            ["B-16"] a_lazy_migration_converts_every_kind
+            ["B-16"] migrations_chain_over_several_versions
+            ["B-16"] the_snapshot_after_a_migration_is_all_new
+            ["B-16"] a_migration_meets_a_rescale
+            ["B-16"] a_failing_migration_changes_nothing
+            ["B-16"] records_evolve_by_the_names_of_their_fields
+            ["B-16"] operator_state_is_migrated_between_codecs
+            ["B-16"] a_declared_state_is_not_migrated_again
+            ["B-17"] keys_and_namespaces_are_never_migrated
+            ["B-18"] a_ttl_switched_on_begins_with_the_restore
+            ["B-18"] a_ttl_switched_off_leaves_what_was_live
+            ["B-18"] a_changed_ttl_counts_as_documented
+            ["B-18"] a_ttl_and_a_codec_change_together
+            ["B-18"] two_times_to_live_for_one_state_are_refused
+            ["B-19"] expired_state_is_not_seen
+            ["B-19"] state_expires_by_its_own_clock
+            ["B-19"] expired_state_may_be_seen_until_it_is_cleaned
+            ["B-19"] writes_refresh_state_and_reads_do_not
+            ["B-19"] reads_refresh_state_if_asked
+            ["B-19"] list_elements_expire_one_by_one
+            ["B-19"] map_entries_expire_one_by_one
+            ["B-19"] times_at_the_ends_of_their_range_do_not_wrap
+            ["B-19"] nothing_expires_while_time_is_unknown
+            ["B-19"] keys_namespaces_and_states_expire_on_their_own
+            ["B-19"] expired_state_takes_no_part_in_a_merge
+            ["B-19"] walks_leave_out_expired_state
+            ["B-20"] a_snapshot_leaves_out_what_has_expired
+            ["B-20"] a_snapshot_judges_expiry_at_its_instant
+            ["B-20"] a_sweeper_removes_expired_state_that_nobody_reads
+            ["B-20"] a_sweep_ends_while_entries_change
+            ["B-20"] expired_state_is_dropped_after_restore_and_rescale
+            ["B-20"] state_without_a_stamp_gets_one
+            ["B-20"] a_backend_can_judge_stored_bytes_by_itself
             ["B-24"] split_items_go_to_one_subtask_each
             ["B-24"] union_items_go_to_every_subtask
             ["B-24"] broadcast_state_is_the_same_on_every_subtask

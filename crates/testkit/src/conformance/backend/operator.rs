@@ -5,12 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use millpond_checkpoint::plan::{
-    OperatorStateFacts, Redistribution as Planned, SubtaskFacts, VertexFacts, rescale,
-};
+use millpond_checkpoint::plan::{OperatorStateFacts, SubtaskFacts, VertexFacts, rescale};
 use millpond_state::{
     CancelFlag, ErrorKind, MaxParallelism, OperatorState, OperatorStatePart, OperatorStateSnapshot,
-    Redistribution, Result, StateError,
+    Result, StateError,
 };
 
 use super::subject::BackendUnderTest;
@@ -89,14 +87,9 @@ fn template(old: &[Vec<OperatorStatePart>], name: &str) -> Result<OperatorStateP
 }
 
 fn facts_of(old: &[Vec<OperatorStatePart>]) -> Result<VertexFacts> {
-    let state = |part: &OperatorStatePart| {
-        let redistribution = match part.redistribution {
-            Redistribution::Split => Planned::Split,
-            Redistribution::Union => Planned::Union,
-            Redistribution::Broadcast => Planned::Broadcast,
-            _ => return Err(unplanned(&part.name)),
-        };
+    let state = |part: &OperatorStatePart| -> Result<OperatorStateFacts> {
         let items = part.items.len() as u32;
+        let redistribution = part.redistribution;
         Ok(OperatorStateFacts { name: part.name.clone(), redistribution, items })
     };
     let subtasks = old.iter().map(|parts| {
