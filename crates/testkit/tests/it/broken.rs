@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, Weak};
 use millpond_state::backend::{BatchVisitor, EntryVisitor, MapVisitor};
 use millpond_state::{
     BackendContext, BackendFactory, CancelFlag, CheckpointId, EditBuffer, EntryKey, EntrySink,
-    EntrySource, ErrorKind, KeyGroup, KeyGroupRange, KeyedBackend, MaxParallelism, Result,
-    SnapshotEntry, SnapshotRequest, SnapshotSummary, SnapshotTask, StateDescriptor, StateError,
-    StateId, StateKind,
+    EntrySource, ErrorKind, Expiry, KeyGroup, KeyGroupRange, KeyedBackend, MaxParallelism, Result,
+    Scratch, SnapshotEntry, SnapshotRequest, SnapshotSummary, SnapshotTask, StateDescriptor,
+    StateError, StateId, StateKind,
 };
 use millpond_testkit::entries::{CollectedSnapshot, CollectingSink, OwnedEntry};
 use millpond_testkit::model::ModelBackend;
@@ -95,6 +95,40 @@ pub(crate) enum Fault {
     MemoryAlwaysZero,
     MemoryNeverFalls,
     EndedSnapshotsCounted,
+    ReadsMoveTheValueOut,
+    ReadsShowTheLastWrite,
+    BatchValuesShareOneBuffer,
+    UserKeysAreCutShort,
+    MapRemoveForgotten,
+    RestoreLosesOneKeyGroup,
+    RestoreLosesTimers,
+    RestoreTrustsTheDeclaration,
+    CountStartsAtZeroAfterRestore,
+    SnapshotAfterCompletionIsPartial,
+    DescriptorsForgetWhatExpires,
+    SnapshotNotFiltered,
+    SnapshotFilteredLate,
+    CompactionIgnoresTheClock,
+    CompactionDropsWhatItShouldRewrite,
+}
+
+impl Fault {
+    /// The fault in words.
+    pub(crate) fn words(self) -> String {
+        in_words(&format!("{self:?}"))
+    }
+}
+
+/// A name in camel case as words.
+pub(crate) fn in_words(name: &str) -> String {
+    let mut words = String::new();
+    for char in name.chars() {
+        if char.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(char.to_lowercase());
+    }
+    words
 }
 
 /// Opens backends with one fault.
@@ -128,6 +162,11 @@ impl BackendFactory for BrokenFactory {
             writes: 0,
             late: Vec::new(),
             alive: Arc::new(()),
+            last_write: Vec::new(),
+            moved_out: Vec::new(),
+            deferred: Vec::new(),
+            restored_counts: HashMap::new(),
+            completed: false,
         }))
     }
 }
@@ -151,6 +190,12 @@ struct Broken {
     /// Tasks under way that this backend can still reach.
     late: Vec<Shared>,
     alive: Arc<()>,
+    last_write: Vec<u8>,
+    moved_out: Vec<u8>,
+    /// Restored snapshots whose states were not declared yet.
+    deferred: Vec<CollectedSnapshot>,
+    restored_counts: HashMap<StateId, u64>,
+    completed: bool,
 }
 
 /// An address whose bytes the fault has changed.
@@ -200,6 +245,7 @@ impl Broken {
                 Vec::new()
             }
             Fault::LongKeysAreCut => user_key[..user_key.len().min(65_535)].to_vec(),
+            Fault::UserKeysAreCutShort => user_key[..user_key.len().min(4)].to_vec(),
             _ => user_key.to_vec(),
         }
     }
@@ -258,6 +304,96 @@ impl Broken {
     }
 }
 
+impl Broken {
+    /// Everything stored, with no regard to what has expired or awaits migration.
+    fn raw(&mut self) -> CollectedSnapshot {
+        let mut snapshot = CollectedSnapshot::default();
+        snapshot.states = self.inner.states().to_vec();
+        let all = self.inner.key_groups();
+        for index in 0..snapshot.states.len() as u16 {
+            let id = StateId::new(index);
+            let mut places = Vec::new();
+            let visited = self.inner.visit_entries(id, all, None, &mut |group, key, namespace| {
+                places.push((group, key.to_vec(), namespace.to_vec()));
+                Ok(ControlFlow::Continue(()))
+            });
+            visited.unwrap();
+            for (group, key, namespace) in places {
+                let at = EntryKey::in_group(&key, group).in_namespace(&namespace);
+                let (key, namespace) = (key.clone(), namespace.clone());
+                let entry = |user_key: &[u8], value: &[u8]| OwnedEntry {
+                    group,
+                    state: index,
+                    key: key.clone(),
+                    namespace: namespace.clone(),
+                    user_key: user_key.to_vec(),
+                    value: value.to_vec(),
+                };
+                if self.is_map(id) {
+                    let visited = self.inner.map_visit(id, at, &mut |user_key, edit| {
+                        snapshot.entries.push(entry(user_key, edit.current().unwrap()));
+                        Ok(ControlFlow::Continue(()))
+                    });
+                    visited.unwrap();
+                } else {
+                    let value = self.inner.get(id, at).unwrap().unwrap();
+                    snapshot.entries.push(entry(&[], value));
+                }
+            }
+        }
+        snapshot.entries.sort();
+        snapshot
+    }
+
+    /// What a compaction that has come upon the entry makes of it.
+    fn compact(&mut self, state: StateId, at: EntryKey<'_>) -> Result<()> {
+        let now = match self.fault {
+            Fault::CompactionIgnoresTheClock => Some(i64::MAX),
+            Fault::CompactionDropsWhatItShouldRewrite => None,
+            _ => return Ok(()),
+        };
+        let expiry = self.inner.states().get(state.index()).and_then(|s| s.expiry()).cloned();
+        let Some(expiry) = expiry else { return Ok(()) };
+        let now = now.or(expiry.now_ms());
+        let drops = |stored: &[u8]| {
+            let verdict = expiry.judge(stored, now, &mut Scratch::new()).unwrap();
+            verdict != Expiry::Live
+        };
+        if self.is_map(state) {
+            return self.inner.map_visit(state, at, &mut |_, edit| {
+                if drops(edit.current().unwrap()) {
+                    edit.remove();
+                }
+                Ok(ControlFlow::Continue(()))
+            });
+        }
+        if self.inner.get(state, at)?.is_some_and(drops) {
+            self.inner.delete(state, at)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in the deferred entries of a state that is now declared, as whatever it is declared.
+    fn trust(&mut self, descriptor: &StateDescriptor) -> Result<()> {
+        let all = self.inner.max_parallelism().full_range();
+        for snapshot in &self.deferred {
+            let mut part = snapshot.clone();
+            let index = part.states.iter().position(|s| s.name() == descriptor.name());
+            let Some(index) = index else { continue };
+            part.states = vec![descriptor.to_persisted()];
+            part.entries.retain(|entry| usize::from(entry.state) == index);
+            part.entries.iter_mut().for_each(|entry| entry.state = 0);
+            self.inner.restore(&mut part.source(all))?;
+        }
+        for snapshot in &mut self.deferred {
+            let index = snapshot.states.iter().position(|s| s.name() == descriptor.name());
+            let Some(index) = index else { continue };
+            snapshot.entries.retain(|entry| usize::from(entry.state) != index);
+        }
+        Ok(())
+    }
+}
+
 fn failed(kind: ErrorKind, message: &str) -> StateError {
     StateError::new(kind, message)
 }
@@ -287,6 +423,12 @@ impl KeyedBackend for Broken {
                     return Ok(StateId::new(index as u16));
                 }
             }
+            Fault::RestoreTrustsTheDeclaration => self.trust(descriptor)?,
+            Fault::DescriptorsForgetWhatExpires => {
+                let id = self.inner.register(&descriptor.to_persisted())?;
+                self.declared.push(name);
+                return Ok(id);
+            }
             Fault::IncompatibleNamesNothing => {
                 let id = self.inner.register(descriptor);
                 return id.map_err(|error| failed(error.kind(), "that does not fit"));
@@ -309,6 +451,17 @@ impl KeyedBackend for Broken {
         }
         let (state, place) = (self.state(state), self.place(state, at));
         let fault = self.fault;
+        self.compact(state, place.at())?;
+        if fault == Fault::ReadsMoveTheValueOut {
+            let Some(value) = self.inner.get(state, place.at())? else { return Ok(None) };
+            self.moved_out = value.to_vec();
+            self.inner.delete(state, place.at())?;
+            return Ok(Some(&self.moved_out));
+        }
+        if fault == Fault::ReadsShowTheLastWrite {
+            let there = self.inner.get(state, place.at())?.is_some();
+            return Ok(there.then_some(self.last_write.as_slice()));
+        }
         if fault == Fault::DeleteTombstonesTheKey && self.dead.contains(&place.key) {
             return Ok(None);
         }
@@ -330,6 +483,7 @@ impl KeyedBackend for Broken {
         let (id, place) = (self.state(state), self.place(state, at));
         let old = self.inner.get(id, place.at())?.map(<[u8]>::to_vec);
         let kind = self.inner.states()[id.index()].kind();
+        self.last_write = value.to_vec();
         match (self.fault, old) {
             (Fault::PutKeepsTheFirstValue, Some(_)) => return Ok(()),
             (Fault::PutKeepsTheLongerValue, Some(old)) if old.len() > value.len() => {
@@ -421,6 +575,10 @@ impl KeyedBackend for Broken {
             at.truncate(len);
         }
         self.inner.get_many(self.state(state), &at, &mut out[..len])?;
+        if self.fault == Fault::BatchValuesShareOneBuffer {
+            let last = out.last().copied().flatten();
+            out.iter_mut().filter(|value| value.is_some()).for_each(|value| *value = last);
+        }
         if self.fault == Fault::RepeatedReadsSkipped {
             for i in 0..at.len() {
                 if at[..i].contains(&at[i]) {
@@ -519,6 +677,7 @@ impl KeyedBackend for Broken {
         }
         let mut place = self.place(state, at);
         let user_key = self.user_key(&mut place, user_key);
+        self.compact(state, place.at())?;
         let found = self.inner.map_get(state, place.at(), &user_key)?;
         let hide = self.fault == Fault::EmptyMapValueReadsAsAbsent;
         Ok(found.filter(|value| !(hide && value.is_empty())))
@@ -552,6 +711,9 @@ impl KeyedBackend for Broken {
         }
         let mut place = self.place(state, at);
         let user_key = self.user_key(&mut place, user_key);
+        if self.is(Fault::MapRemoveForgotten) {
+            return self.inner.map_get(state, place.at(), &user_key).map(drop);
+        }
         self.inner.map_remove(state, place.at(), &user_key)?;
         self.refresh();
         Ok(())
@@ -567,6 +729,7 @@ impl KeyedBackend for Broken {
             return Ok(());
         }
         let (fault, place) = (self.fault, self.place(state, at));
+        self.compact(state, place.at())?;
         if fault == Fault::MapVisitDescends {
             let mut pairs = Vec::new();
             self.inner.map_visit(state, place.at(), &mut |user_key, edit| {
@@ -674,6 +837,10 @@ impl KeyedBackend for Broken {
                 }
                 Ok(count)
             }
+            Fault::CountStartsAtZeroAfterRestore => {
+                let restored = self.restored_counts.get(&state).copied().unwrap_or_default();
+                Ok(self.inner.entry_count(state)?.saturating_sub(restored))
+            }
             Fault::CountNeverZero => Ok(self.inner.entry_count(state)?.max(1)),
             _ => self.inner.entry_count(state),
         }
@@ -703,6 +870,8 @@ impl KeyedBackend for Broken {
                 *task.lock().unwrap() = None;
             }
         }
+        let raw = matches!(self.fault, Fault::SnapshotNotFiltered | Fault::SnapshotFilteredLate)
+            .then(|| self.raw());
         let task: Shared = Arc::new(Mutex::new(Some(self.inner.snapshot(request)?)));
         self.late.push(Arc::clone(&task));
         self.writes = 0;
@@ -713,10 +882,13 @@ impl KeyedBackend for Broken {
             declared: self.declared.clone(),
             alive: Arc::downgrade(&self.alive),
             run: false,
+            raw,
+            completed: self.completed,
         }))
     }
 
     fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
+        self.completed = true;
         match self.fault {
             Fault::ChangesNeverSafe => {}
             Fault::AnyCompletionMakesAllSafe => {
@@ -742,6 +914,19 @@ impl KeyedBackend for Broken {
         }
         match self.fault {
             Fault::RestoreLosesTheLast => drop(snapshot.entries.pop()),
+            Fault::RestoreLosesOneKeyGroup => {
+                let first = snapshot.entries.first().map(|entry| entry.group);
+                snapshot.entries.retain(|entry| Some(entry.group) != first);
+            }
+            Fault::RestoreLosesTimers => snapshot
+                .entries
+                .retain(|entry| states[usize::from(entry.state)].kind() != StateKind::Timer),
+            Fault::RestoreTrustsTheDeclaration => {
+                let entries = snapshot.entries.len() as u64;
+                snapshot.states = states;
+                self.deferred.push(snapshot);
+                return Ok(entries);
+            }
             Fault::RestoreByIndex => {
                 for (index, known) in self.inner.states().iter().enumerate() {
                     if let Some(state) = states.get_mut(index) {
@@ -766,6 +951,10 @@ impl KeyedBackend for Broken {
         snapshot.states = states;
         let all = self.inner.max_parallelism().full_range();
         let restored = self.inner.restore(&mut snapshot.source(all));
+        for index in 0..self.inner.states().len() as u16 {
+            let id = StateId::new(index);
+            self.restored_counts.insert(id, self.inner.entry_count(id)?);
+        }
         match self.fault {
             Fault::IncompatibleNamesNothing => {
                 restored.map_err(|error| failed(error.kind(), "that does not fit"))
@@ -782,6 +971,10 @@ struct BrokenTask {
     declared: Vec<String>,
     alive: Weak<()>,
     run: bool,
+    /// What was stored when the snapshot was taken, for faults that filter it otherwise.
+    raw: Option<CollectedSnapshot>,
+    /// Whether some checkpoint had completed.
+    completed: bool,
 }
 
 impl Drop for BrokenTask {
@@ -808,6 +1001,19 @@ impl BrokenTask {
                 };
                 place(a).cmp(&place(b))
             }),
+            Fault::SnapshotAfterCompletionIsPartial if self.completed => {
+                snapshot.entries.truncate(snapshot.entries.len().saturating_sub(1));
+            }
+            Fault::SnapshotFilteredLate => {
+                let CollectedSnapshot { states, entries } = snapshot;
+                entries.retain(|entry| {
+                    let expiry = states[usize::from(entry.state)].expiry();
+                    let verdict = expiry.map(|filter| {
+                        filter.judge(&entry.value, filter.now_ms(), &mut Scratch::new())
+                    });
+                    !matches!(verdict, Some(Ok(Expiry::Expired)))
+                });
+            }
             Fault::SnapshotForgetsUndeclared => {
                 let CollectedSnapshot { states, entries } = snapshot;
                 entries.retain(|e| {
@@ -838,7 +1044,12 @@ impl SnapshotTask for BrokenTask {
         let mut collected = CollectingSink::new();
         let summary = task.run(&mut collected, &CancelFlag::new())?;
         let mut snapshot = collected.into_snapshot();
+        if let Some(raw) = self.raw.take() {
+            snapshot = raw;
+        }
         self.reshape(&mut snapshot);
+        let persisted = snapshot.states.iter().map(StateDescriptor::to_persisted);
+        snapshot.states = persisted.collect();
         if !(fault == Fault::SnapshotNotBegunIfEmpty && snapshot.entries.is_empty()) {
             match sink.begin(&snapshot.states) {
                 Err(_) if fault == Fault::SinkErrorSwallowed => return Ok(summary),

@@ -8,7 +8,9 @@
 )]
 
 mod broken;
+mod broken_path;
 mod broken_store;
+mod document;
 mod double;
 mod model;
 mod mutants;

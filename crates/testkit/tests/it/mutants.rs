@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use millpond_testkit::conformance::backend::{BEHAVIOURS, BackendUnderTest};
+use millpond_testkit::model::ModelFactory;
 use millpond_testkit::ops;
 
 use crate::broken::{BrokenFactory, Fault};
+use crate::broken_path::{BrokenPath, PathFault};
 
 /// Which behaviours catch which fault. Others may catch it too.
-const CAUGHT_BY: &[(Fault, &[&str])] = &[
+pub(crate) const CAUGHT_BY: &[(Fault, &[&str])] = &[
     (Fault::AbsentReadsAsEmpty, &["an_absent_entry_reads_as_none"]),
     (Fault::EmptyReadsAsAbsent, &["an_empty_value_differs_from_an_absent_entry"]),
     (Fault::EmptyMapValueReadsAsAbsent, &["empty_user_keys_and_map_values_are_entries"]),
@@ -222,18 +224,215 @@ const CAUGHT_BY: &[(Fault, &[&str])] = &[
     (Fault::RestoreWithoutEntriesForgetsStates, &["restored_states_refuse_other_types"]),
     (Fault::EndedSnapshotsCounted, &["ended_snapshots_hold_no_memory"]),
     (Fault::CountNeverZero, &["an_element_without_bytes_is_refused"]),
+    // Who owns what, and walks that change what they walk over.
+    (Fault::ReadsMoveTheValueOut, &["what_is_read_belongs_to_the_caller"]),
+    (Fault::ReadsShowTheLastWrite, &["what_is_written_may_be_reused_by_the_caller"]),
+    (Fault::BatchValuesShareOneBuffer, &["values_of_a_batch_are_valid_together"]),
+    (Fault::AppendReplaces, &["a_refused_element_leaves_the_list_as_it_was"]),
+    (Fault::StatesShareEntries, &["accumulators_may_be_changed_in_place_or_made_anew"]),
+    (Fault::MapVisitDecidesNothing, &["a_typed_map_is_changed_through_its_walk"]),
+    (Fault::VisitIgnoresRange, &["applying_to_all_keys_may_add_and_delete_entries"]),
+    (Fault::CountStartsAtZeroAfterRestore, &["the_entry_count_is_right_after_restore"]),
+    (Fault::SnapshotsNeverReleased, &["cancelled_snapshots_release_what_they_held"]),
+    // Merging namespaces.
+    (
+        Fault::DeleteForgotten,
+        &[
+            "merging_namespaces_moves_lists_to_the_target",
+            "merging_namespaces_combines_reductions",
+            "merging_namespaces_combines_aggregates",
+        ],
+    ),
+    (Fault::AppendPrepends, &["merging_namespaces_moves_lists_to_the_target"]),
+    (
+        Fault::PutKeepsTheFirstValue,
+        &["merging_namespaces_combines_reductions", "merging_namespaces_combines_aggregates"],
+    ),
+    (Fault::AbsentReadsAsEmpty, &["absent_namespaces_of_a_merge_are_harmless"]),
+    (Fault::NamespaceIgnored, &["a_merge_counts_each_namespace_once"]),
+    // Timers.
+    (Fault::EmptyMapValueReadsAsAbsent, &["a_timer_is_registered_once_for_its_time"]),
+    (Fault::UserKeysAreCutShort, &["timers_are_polled_in_order_of_time"]),
+    (
+        Fault::MapRemoveForgotten,
+        &[
+            "deleted_timers_do_not_fire",
+            "timers_may_be_changed_between_polls",
+            "many_timers_keep_their_order",
+        ],
+    ),
+    (Fault::MapNamespaceIgnored, &["timers_of_keys_and_namespaces_are_independent"]),
+    (
+        Fault::RestoreLosesTimers,
+        &["timers_survive_snapshot_and_restore", "it_restores_snapshots_of_the_reference_backend"],
+    ),
+    (
+        Fault::RestoreLosesOneKeyGroup,
+        &["timers_are_restored_at_any_parallelism", "a_migration_meets_a_rescale"],
+    ),
+    (Fault::SnapshotShowsLaterWrites, &["timers_survive_snapshot_and_restore"]),
+    (Fault::VisitIgnoresRange, &["timers_are_enumerated_by_key_group"]),
+    // Codecs that differ.
+    (
+        Fault::RestoreTrustsTheDeclaration,
+        &[
+            "restored_states_refuse_other_types",
+            "a_refused_codec_is_named_in_full",
+            "keys_and_namespaces_are_never_migrated",
+            "restored_timers_refuse_other_types",
+            "an_eager_migration_converts_every_kind",
+            "a_lazy_migration_converts_every_kind",
+            "records_evolve_by_the_names_of_their_fields",
+        ],
+    ),
+    (
+        Fault::PutKeepsTheFirstValue,
+        &[
+            "an_eager_migration_converts_every_kind",
+            "a_lazy_migration_converts_every_kind",
+            "migrations_chain_over_several_versions",
+            "a_failing_migration_changes_nothing",
+            "records_evolve_by_the_names_of_their_fields",
+        ],
+    ),
+    (
+        Fault::SnapshotNotFiltered,
+        &["the_snapshot_after_a_migration_is_all_new", "migrations_chain_over_several_versions"],
+    ),
+    (
+        Fault::RegisterIgnoresKindAndCodec,
+        &[
+            "the_snapshot_after_a_migration_is_all_new",
+            "a_declared_state_is_not_migrated_again",
+            "two_times_to_live_for_one_state_are_refused",
+        ],
+    ),
+    // Time to live switched on, off, and changed.
+    (
+        Fault::PutKeepsTheFirstValue,
+        &[
+            "a_ttl_switched_on_begins_with_the_restore",
+            "a_changed_ttl_counts_as_documented",
+            "a_ttl_and_a_codec_change_together",
+        ],
+    ),
+    (
+        Fault::SnapshotNotFiltered,
+        &[
+            "a_ttl_switched_on_begins_with_the_restore",
+            "a_ttl_switched_off_leaves_what_was_live",
+            "a_ttl_and_a_codec_change_together",
+        ],
+    ),
+    // What expires is not seen, and nothing else.
+    (
+        Fault::DeleteForgotten,
+        &["expired_state_is_not_seen", "expired_state_takes_no_part_in_a_merge"],
+    ),
+    (
+        Fault::CompactionIgnoresTheClock,
+        &[
+            "state_expires_by_its_own_clock",
+            "nothing_expires_while_time_is_unknown",
+            "times_at_the_ends_of_their_range_do_not_wrap",
+            "reads_refresh_state_if_asked",
+        ],
+    ),
+    (
+        Fault::CompactionDropsWhatItShouldRewrite,
+        &["list_elements_expire_one_by_one", "state_without_a_stamp_gets_one"],
+    ),
+    (Fault::SnapshotNotFiltered, &["expired_state_may_be_seen_until_it_is_cleaned"]),
+    (
+        Fault::PutKeepsTheFirstValue,
+        &["writes_refresh_state_and_reads_do_not", "reads_refresh_state_if_asked"],
+    ),
+    (Fault::MapVisitDecidesNothing, &["map_entries_expire_one_by_one"]),
+    (Fault::StatesShareEntries, &["keys_namespaces_and_states_expire_on_their_own"]),
+    (Fault::NamespaceIgnored, &["keys_namespaces_and_states_expire_on_their_own"]),
+    (
+        Fault::DescriptorsForgetWhatExpires,
+        &[
+            "walks_leave_out_expired_state",
+            "a_snapshot_leaves_out_what_has_expired",
+            "a_sweeper_removes_expired_state_that_nobody_reads",
+            "expired_state_is_dropped_after_restore_and_rescale",
+            "a_backend_can_judge_stored_bytes_by_itself",
+        ],
+    ),
+    (
+        Fault::SnapshotNotFiltered,
+        &["a_snapshot_leaves_out_what_has_expired", "state_without_a_stamp_gets_one"],
+    ),
+    (Fault::SnapshotFilteredLate, &["a_snapshot_judges_expiry_at_its_instant"]),
+    (
+        Fault::DeleteForgotten,
+        &[
+            "a_sweeper_removes_expired_state_that_nobody_reads",
+            "expired_state_is_dropped_after_restore_and_rescale",
+        ],
+    ),
+    (Fault::VisitIgnoresRange, &["a_sweep_ends_while_entries_change"]),
+    // Snapshots that others restore, and small ones.
+    (Fault::SnapshotByNamespaceFirst, &["the_reference_backend_restores_its_snapshots"]),
+    (
+        Fault::SnapshotAfterCompletionIsPartial,
+        &["many_small_snapshots_lose_no_key", "an_unchanged_backend_has_equal_snapshots"],
+    ),
+    (Fault::RestoreLosesTheLast, &["a_chain_of_small_restores_loses_no_key"]),
 ];
+
+/// Which behaviours catch which fault in the way of operator state.
+pub(crate) const OPERATOR_CAUGHT_BY: &[(PathFault, &[&str])] = &[
+    (
+        PathFault::SplitItemsAreLost,
+        &["split_items_go_to_one_subtask_each", "undeclared_operator_state_survives"],
+    ),
+    (PathFault::SplitItemsGoToAll, &["split_items_go_to_one_subtask_each"]),
+    (PathFault::SplitItemsGoToTheFirst, &["split_items_go_to_one_subtask_each"]),
+    (PathFault::UnionItemsStayWithTheirSubtask, &["union_items_go_to_every_subtask"]),
+    (PathFault::BroadcastIsGivenByEach, &["broadcast_state_is_the_same_on_every_subtask"]),
+    (
+        PathFault::BroadcastGoesToTheFirst,
+        &[
+            "broadcast_state_is_the_same_on_every_subtask",
+            "empty_operator_state_is_restored_beside_full",
+            "undeclared_operator_state_survives",
+        ],
+    ),
+    (PathFault::SnapshotIsTakenLate, &["an_operator_snapshot_shows_its_instant"]),
+    (PathFault::CancelIgnored, &["an_operator_snapshot_is_cancelled_without_harm"]),
+    (PathFault::CodecsAreForgotten, &["operator_state_is_migrated_between_codecs"]),
+];
+
+fn check(behaviour: &str, subject: &BackendUnderTest) -> bool {
+    let behaviour = BEHAVIOURS.iter().find(|b| b.name == behaviour);
+    let behaviour = behaviour.unwrap_or_else(|| panic!("no such behaviour"));
+    let outcome = catch_unwind(AssertUnwindSafe(|| (behaviour.check)(subject)));
+    matches!(outcome, Ok(Ok(())))
+}
+
+#[test]
+fn every_broken_way_of_operator_state_is_caught() {
+    let mut missed = Vec::new();
+    for (fault, names) in OPERATOR_CAUGHT_BY {
+        for name in *names {
+            let subject = BackendUnderTest::new(ModelFactory).unwrap();
+            if check(name, &subject.with_operator_state(BrokenPath(*fault))) {
+                missed.push((*fault, *name));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:#?}");
+}
 
 #[test]
 fn every_broken_backend_is_caught_by_its_behaviours() {
     let mut missed = Vec::new();
     for (fault, names) in CAUGHT_BY {
         for name in *names {
-            let behaviour = BEHAVIOURS.iter().find(|b| b.name == *name);
-            let behaviour = behaviour.unwrap_or_else(|| panic!("no behaviour {name}"));
             let subject = BackendUnderTest::new(BrokenFactory(*fault)).unwrap();
-            let outcome = catch_unwind(AssertUnwindSafe(|| (behaviour.check)(&subject)));
-            if matches!(outcome, Ok(Ok(()))) {
+            if check(name, &subject) {
                 missed.push((*fault, *name));
             }
         }
@@ -244,33 +443,23 @@ fn every_broken_backend_is_caught_by_its_behaviours() {
 #[test]
 fn every_behaviour_catches_some_broken_backend() {
     let all: BTreeSet<&str> = BEHAVIOURS.iter().map(|behaviour| behaviour.name).collect();
-    let named = CAUGHT_BY.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let backends = CAUGHT_BY.iter().flat_map(|(_, names)| names.iter().copied());
+    let paths = OPERATOR_CAUGHT_BY.iter().flat_map(|(_, names)| names.iter().copied());
+    let named = backends.chain(paths).collect();
     let vacuous: Vec<_> = all.difference(&named).collect();
     assert!(vacuous.is_empty(), "no broken backend for {vacuous:#?}");
 }
 
 #[test]
 fn every_public_behaviour_is_in_the_list() {
-    let sources = [
-        include_str!("../../src/conformance/backend/account.rs"),
-        include_str!("../../src/conformance/backend/batch.rs"),
-        include_str!("../../src/conformance/backend/cancel.rs"),
-        include_str!("../../src/conformance/backend/enumerate.rs"),
-        include_str!("../../src/conformance/backend/list.rs"),
-        include_str!("../../src/conformance/backend/map.rs"),
-        include_str!("../../src/conformance/backend/namespace.rs"),
-        include_str!("../../src/conformance/backend/refuse.rs"),
-        include_str!("../../src/conformance/backend/register.rs"),
-        include_str!("../../src/conformance/backend/restore.rs"),
-        include_str!("../../src/conformance/backend/snapshot.rs"),
-        include_str!("../../src/conformance/backend/typed.rs"),
-        include_str!("../../src/conformance/backend/value.rs"),
-    ];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/conformance/backend");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let sources: Vec<String> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let listed: BTreeSet<&str> = BEHAVIOURS.iter().map(|behaviour| behaviour.name).collect();
     let defined: BTreeSet<&str> = sources
         .iter()
         .flat_map(|source| source.lines())
-        .filter_map(|line| line.strip_prefix("pub fn ")?.split_once('(').map(|(name, _)| name))
+        .filter_map(|line| line.strip_prefix("pub fn ")?.split_once("(").map(|(name, _)| name))
         .collect();
     assert_eq!(defined, listed);
 }
