@@ -13,6 +13,8 @@
 //! - [`double`]: stores that fail or lie on purpose
 //! - [`model`]: an ordered map as a backend; the oracle of random tests
 //! - [`ops`]: random operations that print, parse, replay and shrink
+//! - [`typed_ops`]: the same for typed states, timers, time to live and migration, against plain
+//!   ordered maps
 //! - [`entries`]: sinks and sources of snapshot entries in memory
 //!
 //! # Invariants
@@ -25,6 +27,7 @@ pub mod entries;
 pub mod model;
 pub mod ops;
 mod rng;
+pub mod typed_ops;
 mod violation;
 
 pub use rng::SplitMix64;

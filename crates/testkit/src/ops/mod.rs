@@ -28,6 +28,7 @@ pub use generate::generate;
 pub use op::{Action, Address, Op, Payload, StateChoice};
 pub use run::{Failure, history, replay, replay_text, run_model_test};
 pub use shrink::shrink;
+pub(crate) use text::parse_lines;
 pub use text::{ParseOpError, parse, print};
 
 #[cfg(test)]

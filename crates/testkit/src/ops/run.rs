@@ -21,9 +21,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(step: usize, operation: impl fmt::Display, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        step: usize,
+        operation: impl fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
         let operation = operation.to_string();
         Self { step, operation, message: message.into(), minimal: None }
+    }
+
+    /// The same with the text of a small sequence that fails.
+    #[must_use]
+    pub(crate) fn with_minimal(mut self, minimal: String) -> Self {
+        self.minimal = Some(minimal);
+        self
     }
 
     /// The text of the smallest failing sequence that was found, if one was looked for.

@@ -1,7 +1,5 @@
 //! Makes a failing sequence small by leaving operations out.
 
-use super::op::Op;
-
 /// Most replays that one shrinking costs.
 const REPLAYS_MAX: usize = 3_000;
 
@@ -9,7 +7,7 @@ const REPLAYS_MAX: usize = 3_000;
 /// out, unless the bound on replays ended the search. Leaves out ever smaller runs of operations,
 /// and starts over as long as that helps.
 #[must_use]
-pub fn shrink(ops: &[Op], fails: &mut dyn FnMut(&[Op]) -> bool) -> Vec<Op> {
+pub fn shrink<T: Clone>(ops: &[T], fails: &mut dyn FnMut(&[T]) -> bool) -> Vec<T> {
     let mut best = ops.to_vec();
     let mut replays_left = REPLAYS_MAX;
     let mut run = best.len().div_ceil(2);
@@ -19,7 +17,7 @@ pub fn shrink(ops: &[Op], fails: &mut dyn FnMut(&[Op]) -> bool) -> Vec<Op> {
         while start < best.len() && replays_left > 0 {
             replays_left -= 1;
             let end = (start + run).min(best.len());
-            let candidate: Vec<Op> =
+            let candidate: Vec<T> =
                 best.iter().take(start).chain(best.iter().skip(end)).cloned().collect();
             if fails(&candidate) {
                 best = candidate;

@@ -40,6 +40,14 @@ pub fn print(ops: &[Op]) -> String {
 /// # Errors
 /// The first line that is no operation.
 pub fn parse(text: &str) -> Result<Vec<Op>, ParseOpError> {
+    parse_lines(text, parse_op)
+}
+
+/// Reads one operation from each line that has one.
+pub(crate) fn parse_lines<T>(
+    text: &str,
+    parse_line: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, ParseOpError> {
     let mut ops = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -47,7 +55,7 @@ pub fn parse(text: &str) -> Result<Vec<Op>, ParseOpError> {
             continue;
         }
         let bad = || ParseOpError { line: index + 1, text: line.to_owned() };
-        ops.push(parse_op(line).ok_or_else(bad)?);
+        ops.push(parse_line(line).ok_or_else(bad)?);
     }
     Ok(ops)
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use millpond_testkit::conformance::backend::{BEHAVIOURS, BackendUnderTest};
 use millpond_testkit::model::ModelFactory;
-use millpond_testkit::ops;
+use millpond_testkit::{ops, typed_ops};
 
 use crate::broken::{BrokenFactory, Fault};
 use crate::broken_path::{BrokenPath, PathFault};
@@ -487,5 +487,37 @@ fn random_operations_catch_broken_backends_and_shrink_to_a_few_lines() {
         let lines = minimal.lines().filter(|line| !line.starts_with('#')).count();
         assert!(lines <= 8, "{fault:?} shrunk to {lines} lines only: {failure}");
         assert!(ops::replay_text(&factory, minimal).is_err(), "{fault:?}: {minimal}");
+    }
+}
+
+#[test]
+fn random_typed_operations_catch_broken_backends_and_shrink_to_a_few_lines() {
+    let faults = [
+        Fault::AppendReplaces,
+        Fault::CompactionDropsWhatItShouldRewrite,
+        Fault::CompactionIgnoresTheClock,
+        Fault::DeleteForgotten,
+        Fault::DescriptorsForgetWhatExpires,
+        Fault::MapRemoveForgotten,
+        Fault::NamespaceIgnored,
+        Fault::PutKeepsTheFirstValue,
+        Fault::RegisterIgnoresKindAndCodec,
+        Fault::RestoreLosesOneKeyGroup,
+        Fault::RestoreLosesTimers,
+        Fault::RestoreTrustsTheDeclaration,
+        Fault::SnapshotFilteredLate,
+        Fault::SnapshotNotFiltered,
+        Fault::SnapshotShowsLaterWrites,
+    ];
+    for fault in faults {
+        let factory = BrokenFactory(fault);
+        let failure = (0..200)
+            .find_map(|seed| typed_ops::run_model_test(&factory, seed, 60).err())
+            .unwrap_or_else(|| panic!("{fault:?} not caught"));
+        let minimal = failure.minimal().unwrap();
+        let lines = minimal.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(lines <= 8, "{fault:?} shrunk to {lines} lines only: {failure}");
+        assert!(typed_ops::replay_text(&factory, minimal).is_err(), "{fault:?}: {minimal}");
+        assert!(typed_ops::replay_text(&ModelFactory, minimal).is_ok(), "{fault:?}: {minimal}");
     }
 }

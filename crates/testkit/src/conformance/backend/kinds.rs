@@ -17,7 +17,7 @@ pub(super) const NAMES: [&str; 5] = ["value", "list", "map", "reducing", "aggreg
 /// A codec of numbers in its first, second or third version; each has bytes of its own, and those
 /// of the later ones differ in length.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Numbers<const VERSION: u32>;
+pub(crate) struct Numbers<const VERSION: u32>;
 
 impl<const VERSION: u32> Codec<u64> for Numbers<VERSION> {
     fn identity(&self) -> CodecIdentity {

@@ -18,7 +18,7 @@ mod cancel;
 mod cleanup;
 mod enumerate;
 mod exchange;
-mod kinds;
+pub(crate) mod kinds;
 mod list;
 mod map;
 mod merge;

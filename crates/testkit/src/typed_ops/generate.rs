@@ -1,0 +1,169 @@
+//! Random sequences.
+
+use millpond_state::TimeDomain;
+
+use super::op::{Access, Expiring, KINDS, Kind, Op, Place, Program};
+use crate::rng::SplitMix64;
+
+/// Namespaces of each key.
+pub(super) const WINDOWS: u8 = 3;
+
+const PARALLELISM_MAX: u64 = 4;
+const USER_KEYS: u64 = 5;
+
+/// A sequence of `count` operations, the same for the same seed.
+#[must_use]
+pub fn generate(seed: u64, count: usize) -> Vec<Op> {
+    let mut rng = SplitMix64::new(seed);
+    // Few keys make operations meet; many make them spread over key groups.
+    let keys = [1, 4, 40].get(rng.below(3) as usize).copied().unwrap_or(1);
+    let mut generator = Generator { rng, keys, snapshots: 0, program: Program::FIRST };
+    let first = generator.first();
+    core::iter::once(first)
+        .chain(core::iter::from_fn(|| Some(generator.op())))
+        .take(count)
+        .collect()
+}
+
+struct Generator {
+    rng: SplitMix64,
+    keys: u64,
+    snapshots: u64,
+    program: Program,
+}
+
+impl Generator {
+    fn first(&mut self) -> Op {
+        self.program = Program { version: 1, lazy: false, ttl: self.ttl() };
+        Op::Open(self.parallelism(), self.program)
+    }
+
+    fn op(&mut self) -> Op {
+        match self.rng.below(100) {
+            0..=69 => {
+                let place = self.place();
+                Op::At(place, self.access())
+            }
+            70..=71 => Op::Walk(self.kind()),
+            72..=73 => Op::Count(self.kind()),
+            74 => Op::Check,
+            75..=76 => Op::Fire(self.time()),
+            77..=84 => Op::Pass(self.domain(), self.rng.below(120) as u32),
+            85 => Op::Sweep(1 + self.rng.below(4) as u32),
+            86 => Op::SweepAll,
+            _ => self.snapshot_op(),
+        }
+    }
+
+    fn snapshot_op(&mut self) -> Op {
+        match self.rng.below(12) {
+            0..=3 => {
+                self.snapshots += 1;
+                Op::Snapshot(self.snapshots)
+            }
+            4..=7 => Op::Finish(self.recent()),
+            8 => Op::Drop(self.recent()),
+            _ => {
+                let program = self.next_program();
+                Op::Restore(self.recent(), self.parallelism(), program)
+            }
+        }
+    }
+
+    /// Most often a program that can read what the present one writes; now and then an older one.
+    fn next_program(&mut self) -> Program {
+        let version = match self.rng.below(10) {
+            0 => self.program.version.saturating_sub(1).max(1),
+            1..=3 => (self.program.version + 1).min(3),
+            _ => self.program.version,
+        };
+        let ttl = if self.rng.one_in(3) { self.ttl() } else { self.program.ttl };
+        self.program = Program { version, lazy: self.rng.one_in(2), ttl };
+        self.program
+    }
+
+    fn ttl(&mut self) -> Option<Expiring> {
+        if self.rng.one_in(3) {
+            return None;
+        }
+        let duration_ms = 1 + self.rng.below(300) as u32;
+        Some(Expiring { domain: self.domain(), duration_ms, on_read: self.rng.one_in(3) })
+    }
+
+    fn domain(&mut self) -> TimeDomain {
+        if self.rng.one_in(2) { TimeDomain::Processing } else { TimeDomain::Event }
+    }
+
+    fn access(&mut self) -> Access {
+        match self.rng.below(40) {
+            0..=3 => Access::Put(self.number()),
+            4..=5 => Access::Get,
+            6..=7 => Access::Update(self.number()),
+            8..=9 => Access::Clear(self.kind()),
+            10..=14 => Access::ListAdd(self.numbers()),
+            15 => Access::ListReplace(self.numbers()),
+            16..=17 => Access::ListGet,
+            18..=22 => Access::MapPut(self.user_key(), self.number()),
+            23 => Access::MapRemove(self.user_key()),
+            24 => Access::MapGet(self.user_key()),
+            25 => Access::MapContains(self.user_key()),
+            26 => Access::MapEntries,
+            27 => Access::MapIsEmpty,
+            28 => Access::MapUpdateEach(self.number()),
+            29..=30 => Access::Reduce(self.number()),
+            31 => Access::Reduced,
+            32..=33 => Access::Aggregate(self.number()),
+            34 => Access::Aggregated,
+            35..=36 => self.merge(),
+            37..=38 => Access::TimerAdd(self.time()),
+            _ if self.rng.one_in(2) => Access::TimerDelete(self.time()),
+            _ => Access::TimerTimes,
+        }
+    }
+
+    fn merge(&mut self) -> Access {
+        let kinds = [Kind::List, Kind::Reducing, Kind::Aggregating];
+        let kind = kinds.get(self.rng.below(3) as usize).copied().unwrap_or(Kind::List);
+        let sources = (0..self.rng.below(4)).map(|_| self.rng.below(WINDOWS.into()) as u8);
+        Access::Merge(kind, sources.collect())
+    }
+
+    fn kind(&mut self) -> Kind {
+        KINDS.get(self.rng.below(KINDS.len() as u64) as usize).copied().unwrap_or(Kind::Value)
+    }
+
+    fn place(&mut self) -> Place {
+        let key = self.rng.below(self.keys) as u8;
+        Place { key, window: self.rng.below(WINDOWS.into()) as u8 }
+    }
+
+    fn user_key(&mut self) -> u8 {
+        self.rng.below(USER_KEYS) as u8
+    }
+
+    /// Small most often, so that some are divisible and some equal; sometimes of any length.
+    fn number(&mut self) -> u64 {
+        if self.rng.one_in(8) { self.rng.next_u64() } else { self.rng.below(20) }
+    }
+
+    fn numbers(&mut self) -> Vec<u64> {
+        (0..self.rng.below(4)).map(|_| self.number()).collect()
+    }
+
+    fn time(&mut self) -> i64 {
+        match self.rng.below(20) {
+            0 => i64::MIN,
+            1 => i64::MAX,
+            _ => self.rng.below(40) as i64 - 20,
+        }
+    }
+
+    /// One of the last few snapshots.
+    fn recent(&mut self) -> u64 {
+        self.snapshots.saturating_sub(self.rng.below(3))
+    }
+
+    fn parallelism(&mut self) -> u32 {
+        1 + self.rng.below(PARALLELISM_MAX) as u32
+    }
+}

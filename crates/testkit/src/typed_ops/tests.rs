@@ -1,0 +1,56 @@
+//! Operations print and parse, reach everything, and run through on the reference backend.
+
+use std::collections::BTreeSet;
+
+use super::{generate, parse, print, run_model_test};
+use crate::model::ModelFactory;
+
+#[test]
+fn operations_parse_as_they_print() {
+    for seed in 0..5 {
+        let ops = generate(seed, 3_000);
+        assert_eq!(parse(&print(&ops)).unwrap(), ops);
+    }
+    assert_ne!(generate(1, 50), generate(2, 50));
+}
+
+#[test]
+fn lines_that_are_no_operation_are_named() {
+    let error = parse("# fine\n\nat 1 0 get\nat 1 0 get now\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 4: \"at 1 0 get now\" is no operation");
+    for line in [
+        "at 1 put 5",
+        "at 256 0 get",
+        "restore 1 2 v4 lazy never",
+        "restore 1 2 v1 later never",
+        "open 1 v1 eager wall/5/read",
+        "open 1 v1 eager event/0/read",
+        "pass event",
+        "at 1 1 merge lists 2",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn sequences_reach_every_operation() {
+    let text = print(&generate(3, 6_000));
+    let first = |line: &str| {
+        let mut words = line.split(' ');
+        match words.next() {
+            Some("at") => words.nth(2).unwrap().to_owned(),
+            word => word.unwrap().to_owned(),
+        }
+    };
+    let found: BTreeSet<String> = text.lines().map(first).collect();
+    // 22 accesses, and 12 other operations.
+    assert_eq!(found.len(), 34, "{found:?}");
+    for word in ["lazy", "v2", "v3", "event/", "processing/", "/read", "/write", "never"] {
+        assert!(text.contains(word), "no {word}");
+    }
+}
+
+#[test]
+fn random_operations_run_through_on_the_model() -> Result<(), crate::ops::Failure> {
+    (0..200).try_for_each(|seed| run_model_test(&ModelFactory, seed, 60))
+}

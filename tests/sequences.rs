@@ -1,0 +1,104 @@
+//! Random sequences of typed operations on the memory backend agree with plain ordered maps, and so
+//! do all sequences that once failed.
+//!
+//! `SEQUENCES=100000 cargo test --release -p millpond-tests --test sequences` runs that many
+//! instead of a few thousand, `FIRST_SEED` begins elsewhere. What fails is shrunk and written to
+//! `tests/regressions/`, to be committed with the fix.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "that is how tests report, and they use all cores"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use millpond_memory::{MemoryBackendFactory, MemoryOptions};
+use millpond_state::BackendFactory;
+use millpond_testkit::model::ModelFactory;
+use millpond_testkit::ops::Failure;
+use millpond_testkit::{ops, typed_ops};
+
+const SEQUENCES_DEFAULT: u64 = 3_000;
+const OPERATIONS: usize = 80;
+
+/// Failures after which the rest of the sequences is left out.
+const FAILURES_MAX: usize = 5;
+
+fn number_from_environment(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+fn regressions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions")
+}
+
+fn memory() -> MemoryBackendFactory {
+    MemoryBackendFactory::new(MemoryOptions::new())
+}
+
+/// Runs the sequences of `seeds` on all cores; gives what failed.
+fn run(seeds: std::ops::Range<u64>) -> Vec<(u64, Failure)> {
+    let (next, failures) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let factory = memory();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failures.lock().unwrap().len() >= FAILURES_MAX {
+                        return;
+                    }
+                    if let Err(failure) = typed_ops::run_model_test(&factory, seed, OPERATIONS) {
+                        failures.lock().unwrap().push((seed, failure));
+                    }
+                }
+            });
+        }
+    });
+    failures.into_inner().unwrap()
+}
+
+#[test]
+fn random_sequences_agree_with_ordered_maps() {
+    let count = number_from_environment("SEQUENCES", SEQUENCES_DEFAULT);
+    let first = number_from_environment("FIRST_SEED", 1);
+    let failures = run(first..first + count);
+    println!("{count} sequences of {OPERATIONS} operations, {} failed", failures.len());
+    for (seed, failure) in &failures {
+        let file = regressions().join(format!("typed-{seed}.ops"));
+        std::fs::write(&file, failure.minimal().unwrap()).unwrap();
+        println!("{}: {failure}", file.display());
+    }
+    assert!(failures.is_empty(), "see above; the smallest sequences are in tests/regressions");
+}
+
+#[test]
+fn sequences_that_once_failed_pass() {
+    let backends: [&dyn BackendFactory; 2] = [&memory(), &ModelFactory];
+    let mut replayed = 0;
+    for file in std::fs::read_dir(regressions()).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let replay = match name.split_once('-') {
+            Some(("typed", _)) => typed_ops::replay_text,
+            Some(("bytes", _)) => ops::replay_text,
+            _ => panic!("{name} is neither typed-*.ops nor bytes-*.ops"),
+        };
+        for factory in backends {
+            if let Err(failure) = replay(factory, &text) {
+                panic!("{name} on {}: {failure}", factory.name());
+            }
+        }
+        replayed += 1;
+    }
+    assert!(replayed >= 6, "only {replayed} sequences in tests/regressions");
+}
