@@ -9,6 +9,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "that is how tests report, and they use all cores"
 )]
 
