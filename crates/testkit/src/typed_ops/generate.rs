@@ -17,7 +17,14 @@ pub fn generate(seed: u64, count: usize) -> Vec<Op> {
     let mut rng = SplitMix64::new(seed);
     // Few keys make operations meet; many make them spread over key groups.
     let keys = [1, 4, 40].get(rng.below(3) as usize).copied().unwrap_or(1);
-    let mut generator = Generator { rng, keys, snapshots: 0, program: Program::FIRST };
+    let mut generator = Generator {
+        rng,
+        keys,
+        program: Program::FIRST,
+        snapshots: 0,
+        pending: Vec::new(),
+        finished: Vec::new(),
+    };
     let first = generator.first();
     core::iter::once(first)
         .chain(core::iter::from_fn(|| Some(generator.op())))
@@ -28,8 +35,11 @@ pub fn generate(seed: u64, count: usize) -> Vec<Op> {
 struct Generator {
     rng: SplitMix64,
     keys: u64,
-    snapshots: u64,
     program: Program,
+    snapshots: u64,
+    /// Snapshots that can be finished, and those that were.
+    pending: Vec<u64>,
+    finished: Vec<u64>,
 }
 
 impl Generator {
@@ -40,41 +50,59 @@ impl Generator {
 
     fn op(&mut self) -> Op {
         match self.rng.below(100) {
-            0..=69 => {
+            0..=65 => {
                 let place = self.place();
                 Op::At(place, self.access())
             }
-            70..=71 => Op::Walk(self.kind()),
-            72..=73 => Op::Count(self.kind()),
-            74 => Op::Check,
-            75..=76 => Op::Fire(self.time()),
-            77..=84 => Op::Pass(self.domain(), self.rng.below(120) as u32),
-            85 => Op::Sweep(1 + self.rng.below(4) as u32),
-            86 => Op::SweepAll,
+            66..=67 => Op::Walk(self.kind()),
+            68..=69 => Op::Count(self.kind()),
+            70 => Op::Check,
+            71..=72 => Op::Fire(self.time()),
+            73..=80 => Op::Pass(self.domain(), self.rng.below(120) as u32),
+            81 => Op::Sweep(1 + self.rng.below(4) as u32),
+            82 => Op::SweepAll,
             _ => self.snapshot_op(),
         }
     }
 
     fn snapshot_op(&mut self) -> Op {
-        match self.rng.below(12) {
-            0..=3 => {
+        match self.rng.below(13) {
+            0..=4 => {
                 self.snapshots += 1;
+                self.pending.push(self.snapshots);
                 Op::Snapshot(self.snapshots)
             }
-            4..=7 => Op::Finish(self.recent()),
-            8 => Op::Drop(self.recent()),
+            5..=8 => {
+                let id = Self::take(&mut self.rng, &mut self.pending);
+                self.finished.push(id);
+                Op::Finish(id)
+            }
+            9 => Op::Drop(Self::take(&mut self.rng, &mut self.pending)),
             _ => {
                 let program = self.next_program();
-                Op::Restore(self.recent(), self.parallelism(), program)
+                // Most often the newest.
+                let back = self.rng.below(3).saturating_sub(1) as usize;
+                let id = self.finished.iter().rev().nth(back).copied().unwrap_or_default();
+                Op::Restore(id, self.parallelism(), program)
             }
         }
     }
 
+    /// One of the snapshots under way; 0 if there is none.
+    fn take(rng: &mut SplitMix64, pending: &mut Vec<u64>) -> u64 {
+        if pending.is_empty() {
+            return 0;
+        }
+        pending.remove(rng.below(pending.len() as u64) as usize)
+    }
+
     /// Most often a program that can read what the present one writes; now and then an older one.
     fn next_program(&mut self) -> Program {
+        if self.program.version > 1 && self.rng.one_in(3) {
+            return Program { version: self.program.version - 1, ..self.program };
+        }
         let version = match self.rng.below(10) {
-            0 => self.program.version.saturating_sub(1).max(1),
-            1..=3 => (self.program.version + 1).min(3),
+            0..=3 => (self.program.version + 1).min(3),
             _ => self.program.version,
         };
         let ttl = if self.rng.one_in(3) { self.ttl() } else { self.program.ttl };
@@ -156,11 +184,6 @@ impl Generator {
             1 => i64::MAX,
             _ => self.rng.below(40) as i64 - 20,
         }
-    }
-
-    /// One of the last few snapshots.
-    fn recent(&mut self) -> u64 {
-        self.snapshots.saturating_sub(self.rng.below(3))
     }
 
     fn parallelism(&mut self) -> u32 {

@@ -199,64 +199,61 @@ impl Oracle {
         Answer::Nothing
     }
 
-    /// Lists and maps.
     fn access_many(&mut self, at: Place, access: &Access) -> Answer {
+        let answer = self.access_list(at, access).or_else(|| self.access_map(at, access));
+        self.contents.lists.retain(|_, list| !list.is_empty());
+        self.contents.maps.retain(|_, map| !map.is_empty());
+        answer.unwrap_or(Answer::Nothing)
+    }
+
+    fn access_list(&mut self, at: Place, access: &Access) -> Option<Answer> {
         let (lives, touches, now) = (self.lives(), self.touches(), self.now());
         let fresh = |number: &u64| Cell { number: *number, stamp: now };
-        let map = self.contents.maps.entry(at).or_default();
-        let answer = match access {
-            Access::ListAdd(elements) => {
-                let list = self.contents.lists.entry(at).or_default();
-                list.extend(elements.iter().map(fresh));
-                Answer::Nothing
-            }
-            Access::ListReplace(elements) => {
-                self.contents.lists.insert(at, elements.iter().map(fresh).collect());
-                Answer::Nothing
-            }
+        let list = self.contents.lists.entry(at).or_default();
+        match access {
+            Access::ListAdd(elements) => list.extend(elements.iter().map(fresh)),
+            Access::ListReplace(elements) => *list = elements.iter().map(fresh).collect(),
             Access::ListGet => {
-                let list = self.contents.lists.entry(at).or_default();
-                let live = list.iter_mut().filter(|cell| lives(cell));
-                Answer::Numbers(
-                    live.map(|cell| {
-                        touches(cell);
-                        cell.number
-                    })
-                    .collect(),
-                )
+                let mut numbers = Vec::new();
+                for cell in list.iter_mut().filter(|cell| lives(cell)) {
+                    touches(cell);
+                    numbers.push(cell.number);
+                }
+                return Some(Answer::Numbers(numbers));
+            }
+            _ => return None,
+        }
+        Some(Answer::Nothing)
+    }
+
+    fn access_map(&mut self, at: Place, access: &Access) -> Option<Answer> {
+        let (lives, touches, now) = (self.lives(), self.touches(), self.now());
+        let fresh = |number: u64| Cell { number, stamp: now };
+        let map = self.contents.maps.entry(at).or_default();
+        let touched = |cell: Option<&mut Cell>| {
+            let cell = cell.filter(|cell| lives(cell))?;
+            touches(cell);
+            Some(cell.number)
+        };
+        Some(match access {
+            Access::MapGet(user_key) => Answer::Number(touched(map.get_mut(user_key))),
+            Access::MapContains(user_key) => Answer::Flag(touched(map.get_mut(user_key)).is_some()),
+            Access::MapEntries => {
+                let all = map.iter_mut();
+                let live = all.filter_map(|(key, cell)| Some((*key, touched(Some(cell))?)));
+                Answer::Entries(live.collect())
+            }
+            Access::MapIsEmpty => {
+                let first = map.values_mut().find(|cell| lives(cell));
+                Answer::Flag(touched(first).is_none())
             }
             Access::MapPut(user_key, number) => {
-                map.insert(*user_key, fresh(number));
+                map.insert(*user_key, fresh(*number));
                 Answer::Nothing
             }
             Access::MapRemove(user_key) => {
                 map.remove(user_key);
                 Answer::Nothing
-            }
-            Access::MapGet(user_key) => {
-                let cell = map.get_mut(user_key).filter(|cell| lives(cell));
-                Answer::Number(cell.map(|cell| {
-                    touches(cell);
-                    cell.number
-                }))
-            }
-            Access::MapContains(user_key) => {
-                let cell = map.get_mut(user_key).filter(|cell| lives(cell));
-                Answer::Flag(cell.map(touches).is_some())
-            }
-            Access::MapEntries => {
-                let live = map.iter_mut().filter(|(_, cell)| lives(cell));
-                Answer::Entries(
-                    live.map(|(k, cell)| {
-                        touches(cell);
-                        (*k, cell.number)
-                    })
-                    .collect(),
-                )
-            }
-            Access::MapIsEmpty => {
-                let first = map.values_mut().find(|cell| lives(cell));
-                Answer::Flag(first.map(touches).is_none())
             }
             Access::MapUpdateEach(by) => {
                 map.retain(|_, cell| {
@@ -264,16 +261,13 @@ impl Oracle {
                         return true;
                     }
                     let new = updated(Some(cell.number), *by);
-                    *cell = fresh(&new.unwrap_or_default());
+                    *cell = fresh(new.unwrap_or_default());
                     new.is_some()
                 });
                 Answer::Nothing
             }
-            _ => Answer::Nothing,
-        };
-        self.contents.lists.retain(|_, list| !list.is_empty());
-        self.contents.maps.retain(|_, map| !map.is_empty());
-        answer
+            _ => return None,
+        })
     }
 
     fn clear(&mut self, kind: Kind, at: Place) {
