@@ -26,6 +26,9 @@ fn state_of_any_backend_and_parallelism_restores_into_any_other() -> Fallible<()
     let expected = model.contents()?;
     assert!(expected.len() > KEYS as usize * 3, "only {} entries: too thin", expected.len());
 
+    let mut due: Vec<(i64, u64)> = (0..KEYS).map(|key| ((key % 10) as i64, key)).collect();
+    due.sort_unstable();
+
     for from in factories() {
         for p in PARALLELISMS {
             let folder = tempfile::tempdir()?;
@@ -45,6 +48,7 @@ fn state_of_any_backend_and_parallelism_restores_into_any_other() -> Fallible<()
                         let mean = (key < KEYS).then_some(key + 1);
                         assert_eq!(new.mean(key, -3_600_000)?, mean, "{case}, key {key}");
                     }
+                    assert!(new.fire(9)? == due, "{case}: timers");
                 }
             }
         }

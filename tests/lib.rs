@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millpond_checkpoint::driver::{
     CheckpointStorage, JobDescription, KeyedStateSource, SubtaskSnapshot, VertexDescription,
@@ -18,7 +19,8 @@ use millpond_snapshot::CheckpointMetadata;
 use millpond_state::{
     Aggregate, AggregatingState, AttemptId, BackendContext, BackendFactory, CancelFlag,
     CheckpointId, KeyContext, KeyedBackend, ListState, MapState, MaxParallelism, NamespaceContext,
-    ReducingState, SnapshotRequest, StateError, SubtaskId, ValueState,
+    ReducingState, SnapshotRequest, StateError, StateOptions, StateTime, SubtaskId, TimeDomain,
+    Timers, Ttl, ValueState,
 };
 use millpond_testkit::entries::{CollectingSink, LogicalState};
 
@@ -27,6 +29,9 @@ pub type Fallible<T> = Result<T, Box<dyn Error>>;
 
 /// The vertex whose subtasks the tests play.
 pub const VERTEX: &str = "count";
+
+/// The watermark that all clusters have seen.
+const EVENT_TIME_MS: i64 = 1_700_000_000_000;
 
 /// Sum and number of inputs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +65,7 @@ impl Aggregate for Mean {
 pub struct Cluster {
     backends: Vec<Box<dyn KeyedBackend>>,
     max_parallelism: MaxParallelism,
+    time: StateTime,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -83,7 +89,9 @@ impl Cluster {
             factory.open(&BackendContext::new(VERTEX, range, max_parallelism))
         };
         let backends = (0..parallelism).map(open).collect::<Result<_, _>>()?;
-        Ok(Self { backends, max_parallelism })
+        let time = StateTime::new();
+        time.advance_event_ms(EVENT_TIME_MS);
+        Ok(Self { backends, max_parallelism, time })
     }
 
     /// Number of subtasks.
@@ -113,7 +121,27 @@ impl Cluster {
             fill_plain(backend, &context, key)?;
             fill_windows(backend, &context, key)?;
         }
+        for backend in &mut self.backends {
+            fill_expiring(backend.as_mut(), &self.time, keys)?;
+            fill_timers(backend.as_mut(), keys)?;
+        }
         Ok(())
+    }
+
+    /// Takes all timers that are due at `now`: their times and keys, sorted.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn fire(&mut self, now: i64) -> Fallible<Vec<(i64, u64)>> {
+        let mut fired = Vec::new();
+        for backend in &mut self.backends {
+            let mut timers = Timers::<u64>::register(backend.as_mut(), "reminders")?;
+            while let Some(timer) = timers.poll(backend.as_mut(), now)? {
+                fired.push((timer.time(), timer.key()?));
+            }
+        }
+        fired.sort_unstable();
+        Ok(fired)
     }
 
     /// All subtasks' state together, by the names of states.
@@ -283,6 +311,37 @@ fn fill_windows(
         for input in 0..3 {
             sums.add(backend, context.within(&namespace), key + input)?;
             means.add(backend, context.within(&namespace), &(key + input))?;
+        }
+    }
+    Ok(())
+}
+
+/// A list for each key of the instance whose elements expire some day.
+fn fill_expiring(
+    backend: &mut dyn KeyedBackend,
+    time: &StateTime,
+    keys: u64,
+) -> Result<(), StateError> {
+    let ttl = Ttl::new(Duration::from_secs(3_600), TimeDomain::Event, time)?;
+    let options = StateOptions::new().ttl(ttl);
+    let recent = ListState::<u64, u64>::register_with(backend, "recent", options)?;
+    for key in 0..keys {
+        let context = KeyContext::new(&key, backend.max_parallelism())?;
+        if backend.key_groups().contains(context.group()) {
+            recent.add_all(backend, context.at(), &[key, key + 1])?;
+        }
+    }
+    Ok(())
+}
+
+/// Two timers for each key of the instance.
+fn fill_timers(backend: &mut dyn KeyedBackend, keys: u64) -> Result<(), StateError> {
+    let mut timers = Timers::<u64>::register(backend, "reminders")?;
+    for key in 0..keys {
+        let context = KeyContext::new(&key, backend.max_parallelism())?;
+        if backend.key_groups().contains(context.group()) {
+            timers.add(backend, context.at(), (key % 10) as i64)?;
+            timers.add(backend, context.at(), i64::MAX - key as i64)?;
         }
     }
     Ok(())

@@ -307,8 +307,8 @@ impl Broken {
 impl Broken {
     /// Everything stored, with no regard to what has expired or awaits migration.
     fn raw(&mut self) -> CollectedSnapshot {
-        let mut snapshot = CollectedSnapshot::default();
-        snapshot.states = self.inner.states().to_vec();
+        let states = self.inner.states().to_vec();
+        let mut snapshot = CollectedSnapshot { states, entries: Vec::new() };
         let all = self.inner.key_groups();
         for index in 0..snapshot.states.len() as u16 {
             let id = StateId::new(index);

@@ -27,6 +27,17 @@ fn mutants() -> BTreeMap<&'static str, Vec<String>> {
     mutants
 }
 
+/// The other way round, in order of words.
+fn by_fault() -> BTreeMap<String, Vec<&'static str>> {
+    let mut faults: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, broken) in mutants() {
+        for words in broken {
+            faults.entry(words).or_default().push(name);
+        }
+    }
+    faults
+}
+
 fn generated() -> String {
     let mutants = mutants();
     let mut text = String::new();
@@ -51,6 +62,11 @@ fn generated() -> String {
             writeln!(text, "| `{}` | {} |", behaviour.name, caught.unwrap_or_default()).unwrap();
         }
         text.push('\n');
+    }
+    text.push_str("## What was broken, and what caught it\n\n| broken | caught by |\n|---|---|\n");
+    for (words, names) in by_fault() {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        writeln!(text, "| {words} | {} |", names.join(", ")).unwrap();
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
