@@ -1,14 +1,16 @@
 //! A checkpoint that dies at any call to its store, before or after the call's effect, leaves the
-//! checkpoint before it whole, and is itself either whole or not there.
+//! checkpoint before it whole, and is itself either whole or not there; one that is cancelled leaves
+//! nothing.
 
 use std::sync::Arc;
 
 use millpond_checkpoint::driver::CheckpointStorage;
 use millpond_memory::{MemoryBackendFactory, MemoryOptions};
-use millpond_state::{CheckpointId, MaxParallelism};
+use millpond_state::{BackendFactory, CheckpointId, MaxParallelism};
 use millpond_storage::{MemoryStore, Store};
 use millpond_testkit::double::{FaultPlan, FaultStore, FaultTime};
 use millpond_testkit::entries::LogicalState;
+use millpond_testkit::model::ModelFactory;
 use millpond_tests::{Cluster, Fallible};
 
 /// Takes checkpoint 1, then checkpoint 2 of more state with a store that fails after `skip` calls
@@ -61,6 +63,28 @@ fn a_checkpoint_that_dies_at_any_call_is_whole_or_not_there() -> Fallible<()> {
             calls += 1;
         }
         assert!(calls >= 6, "only {calls} calls to the store were tried");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_snapshot_leaves_no_file() -> Fallible<()> {
+    let factories: [Box<dyn BackendFactory>; 2] =
+        [Box::new(MemoryBackendFactory::new(MemoryOptions::new())), Box::new(ModelFactory)];
+    for factory in factories {
+        let store = Arc::new(MemoryStore::new());
+        let storage = CheckpointStorage::new(Arc::clone(&store) as Arc<dyn Store>);
+        let mut cluster = Cluster::open(factory.as_ref(), MaxParallelism::new(16)?, 1)?;
+        // More entries than a task may write before it notices.
+        cluster.fill(1_600)?;
+        cluster.checkpoint(&storage, 1, 0)?;
+        let before = store.list(None)?.len();
+        for (id, entries_before) in [(2, 0), (3, 1), (4, 2_000)] {
+            let cancelled = cluster.cancel_checkpoint(&storage, id, entries_before)?;
+            assert_eq!(cancelled, 1, "{}: not cancelled", factory.name());
+            assert_eq!(store.list(None)?.len(), before, "{}: a file is left", factory.name());
+        }
+        cluster.checkpoint(&storage, 5, 0)?;
     }
     Ok(())
 }

@@ -18,9 +18,10 @@ use millpond_checkpoint::{
 use millpond_snapshot::CheckpointMetadata;
 use millpond_state::{
     Aggregate, AggregatingState, AttemptId, BackendContext, BackendFactory, CancelFlag,
-    CheckpointId, KeyContext, KeyedBackend, ListState, MapState, MaxParallelism, NamespaceContext,
-    ReducingState, SnapshotRequest, StateError, StateOptions, StateTime, SubtaskId, TimeDomain,
-    Timers, Ttl, ValueState,
+    CheckpointId, EntrySink, KeyContext, KeyedBackend, ListState, MapState, MaxParallelism,
+    NamespaceContext, ReducingState, SnapshotEntry, SnapshotRequest, SnapshotSummary, SnapshotTask,
+    StateDescriptor, StateError, StateOptions, StateTime, SubtaskId, TimeDomain, Timers, Ttl,
+    ValueState,
 };
 use millpond_testkit::entries::{CollectingSink, LogicalState};
 
@@ -216,6 +217,37 @@ impl Cluster {
         Ok(metadata)
     }
 
+    /// Begins checkpoint `id` and cancels it after each subtask has written some entries. Gives how
+    /// many subtasks said that they were cancelled.
+    ///
+    /// # Errors
+    /// What a snapshot or the store reports besides.
+    pub fn cancel_checkpoint(
+        &mut self,
+        storage: &CheckpointStorage,
+        id: u64,
+        entries_before: u64,
+    ) -> Fallible<usize> {
+        let (checkpoint, attempt) = (CheckpointId::new(id), AttemptId::new(1));
+        let mut cancelled = 0;
+        for (index, backend) in (0..).zip(&mut self.backends) {
+            let cancel = CancelFlag::new();
+            let task = backend.snapshot(&SnapshotRequest::full(checkpoint))?;
+            let task = CancelAfter { task, cancel: cancel.clone(), entries_before };
+            let write = WriteKeyedState {
+                checkpoint,
+                attempt,
+                subtask: &SubtaskId::new(VERTEX, index),
+                key_groups: backend.key_groups(),
+                compression_level: 0,
+            };
+            if storage.write_keyed_state(&write, Box::new(task), &cancel).is_err() {
+                cancelled += 1;
+            }
+        }
+        Ok(cancelled)
+    }
+
     fn job(&self) -> JobDescription {
         let parallelism = self.parallelism();
         JobDescription {
@@ -345,4 +377,46 @@ fn fill_timers(backend: &mut dyn KeyedBackend, keys: u64) -> Result<(), StateErr
         }
     }
     Ok(())
+}
+
+/// A snapshot's task that is cancelled once it has written some entries.
+struct CancelAfter {
+    task: Box<dyn SnapshotTask>,
+    cancel: CancelFlag,
+    entries_before: u64,
+}
+
+struct CancellingSink<'a> {
+    sink: &'a mut dyn EntrySink,
+    cancel: CancelFlag,
+    entries_before: u64,
+}
+
+impl SnapshotTask for CancelAfter {
+    fn run(
+        self: Box<Self>,
+        sink: &mut dyn EntrySink,
+        cancel: &CancelFlag,
+    ) -> Result<SnapshotSummary, StateError> {
+        let entries_before = self.entries_before;
+        if entries_before == 0 {
+            self.cancel.cancel();
+        }
+        let mut sink = CancellingSink { sink, cancel: self.cancel, entries_before };
+        self.task.run(&mut sink, cancel)
+    }
+}
+
+impl EntrySink for CancellingSink<'_> {
+    fn begin(&mut self, states: &[StateDescriptor]) -> Result<(), StateError> {
+        self.sink.begin(states)
+    }
+
+    fn entry(&mut self, entry: &SnapshotEntry<'_>) -> Result<(), StateError> {
+        self.entries_before = self.entries_before.saturating_sub(1);
+        if self.entries_before == 0 {
+            self.cancel.cancel();
+        }
+        self.sink.entry(entry)
+    }
 }

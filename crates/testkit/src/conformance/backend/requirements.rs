@@ -84,7 +84,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
         "cancelling or dropping a snapshot releases everything; the backend may be closed before \
          or while it runs",
         "snapshots go to a sink: that a cancelled one leaves no files is tested in \
-         `crates/checkpoint`",
+         `tests/crash_publish.rs`",
     ),
     requirement(
         "B-14",
