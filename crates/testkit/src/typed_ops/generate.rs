@@ -115,7 +115,8 @@ impl Generator {
             return None;
         }
         let duration_ms = 1 + self.rng.below(300) as u32;
-        Some(Expiring { domain: self.domain(), duration_ms, on_read: self.rng.one_in(3) })
+        let (on_read, relaxed) = (self.rng.one_in(3), self.rng.one_in(4));
+        Some(Expiring { domain: self.domain(), duration_ms, on_read, relaxed })
     }
 
     fn domain(&mut self) -> TimeDomain {

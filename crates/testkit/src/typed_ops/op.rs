@@ -91,6 +91,9 @@ pub struct Expiring {
     pub duration_ms: u32,
     /// Whether reads refresh too.
     pub on_read: bool,
+    /// Whether what has expired is seen until it is cleaned. A sweep then always goes to the end,
+    /// so that the oracle need not know how far it came.
+    pub relaxed: bool,
 }
 
 /// What the states are declared as.

@@ -116,7 +116,18 @@ impl Oracle {
         Cell { number, stamp: self.now() }
     }
 
+    /// Whether what has expired is seen until it is cleaned.
+    pub(super) fn is_relaxed(&self) -> bool {
+        self.program.ttl.is_some_and(|ttl| ttl.relaxed)
+    }
+
     /// Whether a cell can be seen, as a rule that can be taken along.
+    fn shows(&self) -> impl Fn(&Cell) -> bool + use<> {
+        let (relaxed, lives) = (self.is_relaxed(), self.lives());
+        move |cell| relaxed || lives(cell)
+    }
+
+    /// Whether a cell has not expired.
     fn lives(&self) -> impl Fn(&Cell) -> bool + use<> {
         let (ttl, now) = (self.program.ttl, self.now());
         move |cell| ttl.is_none_or(|ttl| now - cell.stamp < i64::from(ttl.duration_ms))
@@ -125,8 +136,9 @@ impl Oracle {
     /// What reading does to the stamp of a live cell.
     fn touches(&self) -> impl Fn(&mut Cell) + use<> {
         let (on_read, now) = (self.program.ttl.is_some_and(|ttl| ttl.on_read), self.now());
+        let lives = self.lives();
         move |cell| {
-            if on_read {
+            if on_read && lives(cell) {
                 cell.stamp = now;
             }
         }
@@ -141,8 +153,8 @@ impl Oracle {
     }
 
     fn read(&mut self, kind: Kind, at: Place) -> Option<u64> {
-        let (lives, touches) = (self.lives(), self.touches());
-        let cell = self.cells(kind).get_mut(&at).filter(|cell| lives(cell))?;
+        let (shows, touches) = (self.shows(), self.touches());
+        let cell = self.cells(kind).get_mut(&at).filter(|cell| shows(cell))?;
         touches(cell);
         Some(cell.number)
     }
@@ -155,10 +167,9 @@ impl Oracle {
         };
     }
 
-    /// Reads without touching.
-    fn peek(&mut self, kind: Kind, at: Place) -> Option<u64> {
-        let lives = self.lives();
-        self.cells(kind).get(&at).filter(|cell| lives(cell)).map(|cell| cell.number)
+    /// Reads without touching, if a rule lets it.
+    fn peek(&mut self, kind: Kind, at: Place, rule: impl Fn(&Cell) -> bool) -> Option<u64> {
+        self.cells(kind).get(&at).filter(|cell| rule(cell)).map(|cell| cell.number)
     }
 
     pub(super) fn access(&mut self, at: Place, access: &Access) -> Answer {
@@ -166,17 +177,17 @@ impl Oracle {
             Access::Put(number) => self.write(Kind::Value, at, Some(*number)),
             Access::Get => return Answer::Number(self.read(Kind::Value, at)),
             Access::Update(by) => {
-                let old = self.peek(Kind::Value, at);
+                let old = self.peek(Kind::Value, at, self.shows());
                 self.write(Kind::Value, at, updated(old, *by));
             }
             Access::Reduce(number) => {
-                let old = self.peek(Kind::Reducing, at);
+                let old = self.peek(Kind::Reducing, at, self.shows());
                 let new = old.map_or(*number, |old| reduced(old, *number));
                 self.write(Kind::Reducing, at, Some(new));
             }
             Access::Reduced => return Answer::Number(self.read(Kind::Reducing, at)),
             Access::Aggregate(number) => {
-                let old = self.peek(Kind::Aggregating, at).unwrap_or_default();
+                let old = self.peek(Kind::Aggregating, at, self.shows()).unwrap_or_default();
                 self.write(Kind::Aggregating, at, Some(folded(old, *number)));
             }
             Access::Aggregated => {
@@ -207,17 +218,21 @@ impl Oracle {
     }
 
     fn access_list(&mut self, at: Place, access: &Access) -> Option<Answer> {
-        let (lives, touches, now) = (self.lives(), self.touches(), self.now());
+        let (shows, lives, touches) = (self.shows(), self.lives(), self.touches());
+        let now = self.now();
+        let on_read = self.program.ttl.is_some_and(|ttl| ttl.on_read);
         let fresh = |number: &u64| Cell { number: *number, stamp: now };
         let list = self.contents.lists.entry(at).or_default();
         match access {
             Access::ListAdd(elements) => list.extend(elements.iter().map(fresh)),
             Access::ListReplace(elements) => *list = elements.iter().map(fresh).collect(),
             Access::ListGet => {
-                let mut numbers = Vec::new();
-                for cell in list.iter_mut().filter(|cell| lives(cell)) {
-                    touches(cell);
-                    numbers.push(cell.number);
+                let seen = list.iter().filter(|cell| shows(cell)).map(|cell| cell.number);
+                let numbers = seen.collect();
+                // A read that refreshes rewrites the list, and a rewrite cleans.
+                if on_read && list.iter().any(|cell| lives(cell) && cell.stamp < now) {
+                    list.retain(lives);
+                    list.iter_mut().for_each(touches);
                 }
                 return Some(Answer::Numbers(numbers));
             }
@@ -227,11 +242,11 @@ impl Oracle {
     }
 
     fn access_map(&mut self, at: Place, access: &Access) -> Option<Answer> {
-        let (lives, touches, now) = (self.lives(), self.touches(), self.now());
+        let (shows, touches, now) = (self.shows(), self.touches(), self.now());
         let fresh = |number: u64| Cell { number, stamp: now };
         let map = self.contents.maps.entry(at).or_default();
         let touched = |cell: Option<&mut Cell>| {
-            let cell = cell.filter(|cell| lives(cell))?;
+            let cell = cell.filter(|cell| shows(cell))?;
             touches(cell);
             Some(cell.number)
         };
@@ -244,7 +259,7 @@ impl Oracle {
                 Answer::Entries(live.collect())
             }
             // No read, to a time to live.
-            Access::MapIsEmpty => Answer::Flag(!map.values().any(|cell| lives(cell))),
+            Access::MapIsEmpty => Answer::Flag(!map.values().any(&shows)),
             Access::MapPut(user_key, number) => {
                 map.insert(*user_key, fresh(*number));
                 Answer::Nothing
@@ -255,7 +270,7 @@ impl Oracle {
             }
             Access::MapUpdateEach(by) => {
                 map.retain(|_, cell| {
-                    if !lives(cell) {
+                    if !shows(cell) {
                         return true;
                     }
                     let new = updated(Some(cell.number), *by);
@@ -300,7 +315,8 @@ impl Oracle {
             Kind::Reducing | Kind::Aggregating => {
                 let join = if kind == Kind::Reducing { reduced } else { joined };
                 let all = core::iter::once(target).chain(from.iter().copied());
-                let parts: Vec<u64> = all.filter_map(|place| self.peek(kind, place)).collect();
+                let parts: Vec<u64> =
+                    all.filter_map(|place| self.peek(kind, place, self.lives())).collect();
                 from.iter().for_each(|source| self.write(kind, *source, None));
                 if let Some(combined) = parts.into_iter().reduce(join) {
                     self.write(kind, target, Some(combined));
@@ -318,14 +334,15 @@ impl Oracle {
 
     /// Where a state has something that can be seen.
     pub(super) fn walk(&self, kind: Kind) -> Vec<Place> {
-        let mut live = self.contents.clone();
-        live.retain(self.lives());
-        live.places(kind).into_iter().collect()
+        let mut shown = self.contents.clone();
+        shown.retain(self.shows());
+        shown.places(kind).into_iter().collect()
     }
 
     /// How few and how many entries a state may have.
     pub(super) fn count(&self, kind: Kind) -> (usize, usize) {
-        (self.walk(kind).len(), self.contents.places(kind).len())
+        let stored = self.contents.places(kind).len();
+        (self.walk(kind).len(), stored)
     }
 
     /// After a sweep: forgets what has expired.

@@ -9,7 +9,7 @@ use millpond_state::{
     BackendContext, BackendFactory, CancelFlag, CheckpointId, ErrorKind, KeyContext, KeyGroupRange,
     KeyedBackend, MaxParallelism, MigrationMode, Migrations, NamespaceContext, Refresh, Result,
     SnapshotRequest, SnapshotTask, StateError, StateOptions, StateTime, Sweeper, TimeDomain,
-    Timers, Ttl,
+    Timers, Ttl, Visibility,
 };
 
 use super::answer::{Answer, Fired, Written, migrated};
@@ -139,7 +139,10 @@ impl<'f> System<'f> {
         let Some(ttl) = program.ttl else { return Ok(options) };
         let duration = Duration::from_millis(ttl.duration_ms.into());
         let refresh = if ttl.on_read { Refresh::OnReadAndWrite } else { Refresh::OnWrite };
-        Ok(options.ttl(Ttl::new(duration, ttl.domain, &self.time)?.refresh(refresh).sweep(3)))
+        let visibility =
+            if ttl.relaxed { Visibility::UntilCleaned } else { Visibility::NeverExpired };
+        let settings = Ttl::new(duration, ttl.domain, &self.time)?;
+        Ok(options.ttl(settings.refresh(refresh).visibility(visibility).sweep(3)))
     }
 
     pub(super) fn access(&mut self, place: Place, access: &Access) -> Result<Answer> {

@@ -23,8 +23,8 @@ fn lines_that_are_no_operation_are_named() {
         "at 256 0 get",
         "restore 1 2 v4 lazy never",
         "restore 1 2 v1 later never",
-        "open 1 v1 eager wall/5/read",
-        "open 1 v1 eager event/0/read",
+        "open 1 v1 eager wall/5/read/exact",
+        "open 1 v1 eager event/0/read/exact",
         "pass event",
         "at 1 1 merge lists 2",
     ] {
@@ -45,7 +45,9 @@ fn sequences_reach_every_operation() {
     let found: BTreeSet<String> = text.lines().map(first).collect();
     // 22 accesses, and 12 other operations.
     assert_eq!(found.len(), 34, "{found:?}");
-    for word in ["lazy", "v2", "v3", "event/", "processing/", "/read", "/write", "never"] {
+    for word in
+        ["lazy", "v2", "v3", "event/", "processing/", "/read", "/write", "/relaxed", "never"]
+    {
         assert!(text.contains(word), "no {word}");
     }
 }

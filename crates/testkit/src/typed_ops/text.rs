@@ -6,7 +6,7 @@
 //! at 3 1 list-add 5 6              key 3, namespace 1
 //! at 3 1 merge reducing 0 2        namespaces 0 and 2 into 1
 //! pass event 250
-//! restore 1 3 v2 lazy event/100/read   snapshot 1, three subtasks, codec version 2
+//! restore 1 3 v2 lazy event/100/read/exact   snapshot 1, three subtasks, codec version 2
 //! ```
 
 use core::fmt;
@@ -49,9 +49,10 @@ impl fmt::Display for Program {
         write!(f, "v{} {} ", self.version, if self.lazy { "lazy" } else { "eager" })?;
         match self.ttl {
             None => f.write_str("never"),
-            Some(Expiring { domain, duration_ms, on_read }) => {
+            Some(Expiring { domain, duration_ms, on_read, relaxed }) => {
                 let refresh = if on_read { "read" } else { "write" };
-                write!(f, "{domain}/{duration_ms}/{refresh}")
+                let visibility = if relaxed { "relaxed" } else { "exact" };
+                write!(f, "{domain}/{duration_ms}/{refresh}/{visibility}")
             }
         }
     }
@@ -163,7 +164,13 @@ fn expiring(word: &str) -> Option<Expiring> {
         "write" => false,
         _ => return None,
     };
-    parts.next().is_none().then_some(Expiring { domain, duration_ms, on_read })
+    let relaxed = match parts.next()? {
+        "relaxed" => true,
+        "exact" => false,
+        _ => return None,
+    };
+    let expiring = Expiring { domain, duration_ms, on_read, relaxed };
+    parts.next().is_none().then_some(expiring)
 }
 
 fn parse_op(line: &str) -> Option<Op> {
