@@ -307,6 +307,7 @@ pub(crate) const CAUGHT_BY: &[(Fault, &[&str])] = &[
             "two_times_to_live_for_one_state_are_refused",
         ],
     ),
+    (Fault::PutKeepsTheFirstValue, &["a_lazy_migration_meets_batches_merges_and_walks"]),
     // Time to live switched on, off, and changed.
     (
         Fault::PutKeepsTheFirstValue,
@@ -333,6 +334,7 @@ pub(crate) const CAUGHT_BY: &[(Fault, &[&str])] = &[
         Fault::CompactionIgnoresTheClock,
         &[
             "state_expires_by_its_own_clock",
+            "a_clock_that_goes_back_is_ignored",
             "nothing_expires_while_time_is_unknown",
             "times_at_the_ends_of_their_range_do_not_wrap",
             "reads_refresh_state_if_asked",
@@ -364,6 +366,7 @@ pub(crate) const CAUGHT_BY: &[(Fault, &[&str])] = &[
         Fault::SnapshotNotFiltered,
         &["a_snapshot_leaves_out_what_has_expired", "state_without_a_stamp_gets_one"],
     ),
+    (Fault::BatchSeesOldValues, &["batches_expire_like_single_calls"]),
     (Fault::SnapshotFilteredLate, &["a_snapshot_judges_expiry_at_its_instant"]),
     (
         Fault::DeleteForgotten,

@@ -115,6 +115,44 @@ pub fn a_lazy_migration_converts_every_kind(subject: &BackendUnderTest) -> Verdi
     migrates_every_kind(subject, MigrationMode::Lazy)
 }
 
+/// Batches over key groups that await migration, merges and walks see the new version too.
+pub fn a_lazy_migration_meets_batches_merges_and_walks(subject: &BackendUnderTest) -> Verdict {
+    use millpond_state::kinds::apply_to_all;
+    let snapshot = version_one(subject)?;
+    let steps = options(MigrationMode::Lazy, one_to_two(Migrations::new()));
+    let spots = [Spot::new(subject, 5, 2)?, Spot::new(subject, 6, 0)?, Spot::new(subject, 7, 1)?];
+    let places = [&spots[0], &spots[1], &spots[2]].map(|spot| spot.at().entry());
+    let mut backend = restored(subject, &snapshot)?;
+    let states = Kinds::<Numbers<2>>::register(&mut *backend, &steps)?;
+    let mut seen = Vec::new();
+    states.value.update_many(&mut *backend, &places, |_, value| {
+        seen.push(value);
+        value
+    })?;
+    ensure_eq!(seen, [Some(5_000), Some(6_000), Some(7_000)], "values that a batch sees");
+    states.reducing.add_many(&mut *backend, &places, |index| index as u64)?;
+    states.aggregating.add_many(&mut *backend, &places, &[&1, &2, &3])?;
+    let [first, second, _] = &spots;
+    ensure_eq!(states.reducing.get(&mut *backend, second.at())?, Some(6_001), "reduction");
+    ensure_eq!(states.aggregating.get(&mut *backend, second.at())?, Some(6_002), "aggregate");
+    let target = super::subject::namespace(9)?;
+    let sources = [first.window.clone()];
+    states.list.merge_namespaces(&mut *backend, &first.key, &sources, &target)?;
+    let merged = states.list.get(&mut *backend, first.key.within(&target))?;
+    ensure_eq!(merged, [5_000, 5_010], "merged list");
+    let mut backend = restored(subject, &snapshot)?;
+    let states = Kinds::<Numbers<2>>::register(&mut *backend, &steps)?;
+    let mut met = 0;
+    apply_to_all::<u64, i64, dyn KeyedBackend>(&mut *backend, states.map.id(), |backend, at| {
+        met += 1;
+        states.map.update_each(backend, at, |_, value| Some(value + 1))
+    })?;
+    ensure_eq!(met, KEYS, "maps met");
+    let found = states.map.entries(&mut *backend, first.at())?;
+    ensure_eq!(found, [(1, 5_001), (2, 5_011)], "map after a walk");
+    Ok(())
+}
+
 /// Steps are chained: from version 1 to 3 through 2, at once, lazily, or one restart after the
 /// other.
 pub fn migrations_chain_over_several_versions(subject: &BackendUnderTest) -> Verdict {

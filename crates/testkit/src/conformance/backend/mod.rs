@@ -261,6 +261,7 @@ macro_rules! __backend_behaviours {
             ["B-15"] a_refused_codec_is_named_in_full
             ["B-16"] an_eager_migration_converts_every_kind
             ["B-16"] a_lazy_migration_converts_every_kind
+            ["B-16"] a_lazy_migration_meets_batches_merges_and_walks
             ["B-16"] migrations_chain_over_several_versions
             ["B-16"] the_snapshot_after_a_migration_is_all_new
             ["B-16"] a_migration_meets_a_rescale
@@ -285,6 +286,8 @@ macro_rules! __backend_behaviours {
             ["B-19"] nothing_expires_while_time_is_unknown
             ["B-19"] keys_namespaces_and_states_expire_on_their_own
             ["B-19"] expired_state_takes_no_part_in_a_merge
+            ["B-19"] a_clock_that_goes_back_is_ignored
+            ["B-19"] batches_expire_like_single_calls
             ["B-19"] walks_leave_out_expired_state
             ["B-20"] a_snapshot_leaves_out_what_has_expired
             ["B-20"] a_snapshot_judges_expiry_at_its_instant

@@ -375,6 +375,67 @@ pub fn expired_state_takes_no_part_in_a_merge(subject: &BackendUnderTest) -> Ver
     Ok(())
 }
 
+/// A clock that goes back is ignored: nothing lives longer, and nothing comes back.
+pub fn a_clock_that_goes_back_is_ignored(subject: &BackendUnderTest) -> Verdict {
+    for domain in DOMAINS {
+        let clock = Clock::at(domain, 5_000);
+        let (mut backend, states) = open(subject, &clock.options()?)?;
+        let (early, late) = (Spot::new(subject, 1, 0)?, Spot::new(subject, 2, 0)?);
+        states.write(&mut *backend, early.at(), 1)?;
+        clock.advance(1_000);
+        states.write(&mut *backend, late.at(), 2)?;
+        clock.advance(5_000 + TTL_MS - 1);
+        clock.advance(0);
+        for (spot, number) in [(&early, 1), (&late, 2)] {
+            let found = states.read(&mut *backend, spot.at())?;
+            ensure_eq!(found, Seen::of(number), "before it expires in {domain} time");
+        }
+        clock.advance(5_000 + TTL_MS);
+        clock.advance(5_000);
+        for spot in [&early, &late] {
+            let found = states.read(&mut *backend, spot.at())?;
+            ensure_eq!(found, Seen::nothing(), "once it has expired in {domain} time");
+        }
+    }
+    Ok(())
+}
+
+/// Batches see, fold onto and refresh what single calls would.
+pub fn batches_expire_like_single_calls(subject: &BackendUnderTest) -> Verdict {
+    let clock = Clock::at(TimeDomain::Processing, 0);
+    let (mut backend, states) = open(subject, &clock.options()?)?;
+    let backend = &mut *backend;
+    let (old, young) = (Spot::new(subject, 1, 0)?, Spot::new(subject, 2, 0)?);
+    states.write(backend, old.at(), 100)?;
+    clock.advance(600);
+    states.write(backend, young.at(), 200)?;
+    clock.advance(TTL_MS);
+    let places = [&old, &young, &old].map(|spot| spot.at().entry());
+    let mut seen = Vec::new();
+    states.value.update_many(backend, &places, |_, value| {
+        seen.push(value);
+        Some(value.unwrap_or_default() + 1)
+    })?;
+    ensure_eq!(seen, [None, Some(200), Some(1)], "values that a batch sees");
+    states.reducing.add_many(backend, &places, |_| 1)?;
+    states.aggregating.add_many(backend, &places, &[&1, &1, &1])?;
+    clock.advance(TTL_MS + 999);
+    for (spot, number) in [(&old, 2), (&young, 201)] {
+        let at = spot.at();
+        ensure_eq!(states.value.get(backend, at)?, Some(number), "value");
+        ensure_eq!(states.reducing.get(backend, at)?, Some(number), "reduction");
+        ensure_eq!(states.aggregating.get(backend, at)?, Some(number), "aggregate");
+    }
+    clock.advance(TTL_MS * 2);
+    for spot in [&old, &young] {
+        let at = spot.at();
+        ensure_eq!(states.value.get(backend, at)?, None, "value that a batch refreshed");
+        ensure_eq!(states.reducing.get(backend, at)?, None, "reduction");
+        ensure_eq!(states.aggregating.get(backend, at)?, None, "aggregate");
+    }
+    Ok(())
+}
+
 /// Walks over keys leave out what has expired, and remove it.
 pub fn walks_leave_out_expired_state(subject: &BackendUnderTest) -> Verdict {
     let clock = Clock::at(TimeDomain::Processing, 0);
