@@ -1,9 +1,11 @@
 //! Time to live: how the space of expired state is given back, and what becomes of stamps between
 //! one run of a program and the next.
 
+use core::ops::ControlFlow;
 use core::time::Duration;
 
 use millpond_state::codec::Codec;
+use millpond_state::kinds::for_each_entry;
 use millpond_state::{
     Expiry, KeyedBackend, MigrationMode, Migrations, Result, Scratch, StateOptions, StateTime,
     Sweeper, TimeDomain, Ttl,
@@ -350,6 +352,14 @@ pub fn a_ttl_switched_on_begins_with_the_restore(subject: &BackendUnderTest) -> 
         check::<Plain>(subject, &mut *backend, &change.options, Seen::of)?;
         let mut untouched = restored(subject, &snapshot)?;
         register(&mut *untouched, &change)?;
+        let mut walked = restored(subject, &snapshot)?;
+        let states = register(&mut *walked, &change)?;
+        let mut met = 0;
+        for_each_entry::<u64, i64, dyn KeyedBackend>(&mut *walked, states.list.id(), |_, _| {
+            met += 1;
+            ControlFlow::Continue(())
+        })?;
+        ensure_eq!(met, 200, "lists met by a walk right after the restore, {mode:?}");
         let next = take_snapshot(&mut *untouched)?;
         change.advance(70_000 + TTL_MS - 1);
         check::<Plain>(subject, &mut *backend, &change.options, Seen::of)?;
@@ -424,11 +434,15 @@ pub fn a_ttl_and_a_codec_change_together(subject: &BackendUnderTest) -> Verdict 
     for mode in [MigrationMode::Eager, MigrationMode::Lazy] {
         let steps = Migrations::new()
             .step_between::<u64, Numbers<1>, u64, Numbers<3>>(|number| Ok(number * 2));
-        // Kept with its stamps, moved to the other clock, switched off.
-        let other = Clock::at(TimeDomain::Processing, 0);
-        for ttl in [Some(clock.ttl()?), Some(other.ttl()?), None] {
-            let stamped_anew = ttl.as_ref().map(Ttl::domain) == Some(TimeDomain::Processing);
-            let clock = if stamped_anew { &other } else { &clock };
+        // Kept with its stamps, moved to the other clock, switched off; and when all has expired.
+        let (kept, other) =
+            (Clock::at(TimeDomain::Event, TTL_MS), Clock::at(TimeDomain::Processing, 0));
+        let cases = [
+            (&kept, Some(kept.ttl()?), Some(TTL_MS + 500)),
+            (&other, Some(other.ttl()?), Some(TTL_MS)),
+            (&kept, None, None),
+        ];
+        for (clock, ttl, expired) in cases {
             let mut change = Change::new(clock, ttl, mode);
             change.options = change.options.migrations(steps.clone());
             let mut backend = restored(subject, &snapshot)?;
@@ -436,6 +450,13 @@ pub fn a_ttl_and_a_codec_change_together(subject: &BackendUnderTest) -> Verdict 
             let next = take_snapshot(&mut *backend)?;
             let mut backend = restored(subject, &next)?;
             check::<Numbers<3>>(subject, &mut *backend, &change.options, doubled)?;
+            if let Some(expired) = expired {
+                clock.advance(expired - 1);
+                check::<Numbers<3>>(subject, &mut *backend, &change.options, doubled)?;
+                clock.advance(expired);
+                let nothing = |_| Seen::nothing();
+                check::<Numbers<3>>(subject, &mut *backend, &change.options, nothing)?;
+            }
         }
     }
     Ok(())

@@ -268,6 +268,12 @@ pub fn times_at_the_ends_of_their_range_do_not_wrap(subject: &BackendUnderTest) 
         clock.advance(expired);
         ensure_eq!(states.read(&mut *backend, spot.at())?, Seen::nothing(), "at {expired}");
     }
+    // From one end of time to the other: the age is more than a number can say.
+    let clock = Clock::at(TimeDomain::Processing, i64::MIN + 1);
+    let (mut backend, states) = open(subject, &clock.options()?)?;
+    states.write(&mut *backend, spot.at(), 5)?;
+    clock.advance(i64::MAX);
+    ensure_eq!(states.read(&mut *backend, spot.at())?, Seen::nothing(), "after all of time");
     // Written at the very end of time: there is no later time at which it could expire.
     let clock = Clock::at(TimeDomain::Processing, i64::MAX);
     let (mut backend, states) = open(subject, &clock.options()?)?;
@@ -297,6 +303,16 @@ pub fn nothing_expires_while_time_is_unknown(subject: &BackendUnderTest) -> Verd
         clock.advance(1_000_000_000);
         let found = states.read(&mut *backend, spot.at())?;
         ensure_eq!(found, Seen::of(5), "as soon as {domain} time is known");
+        // What has a stamp, in a job that was restored and has seen no time yet.
+        let known = Clock::at(domain, 5_000);
+        let (mut backend, states) = open(subject, &known.options()?)?;
+        states.write(&mut *backend, spot.at(), 5)?;
+        let snapshot = take_snapshot(&mut *backend)?;
+        let unknown = Clock { time: StateTime::new(), domain };
+        let mut backend = restored(subject, &snapshot)?;
+        let states = Kinds::<Plain>::register(&mut *backend, &unknown.options()?)?;
+        let found = states.read(&mut *backend, spot.at())?;
+        ensure_eq!(found, Seen::of(5), "restored, while {domain} time is unknown");
     }
     Ok(())
 }
