@@ -1,6 +1,6 @@
 //! A checkpoint that dies at any call to its store, before or after the call's effect, leaves the
-//! checkpoint before it whole, and is itself either whole or not there; one that is cancelled leaves
-//! nothing.
+//! checkpoint before it whole, and is itself either whole or not there; one that is cancelled
+//! leaves nothing.
 
 use std::sync::Arc;
 
