@@ -5,10 +5,11 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MILLPOND := $(TARGET_DIR)/release/millpond
 KILLS ?= 100
+SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test bench fuzz-smoke fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench fuzz-smoke fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -36,6 +37,9 @@ kill-test: build ## kill each job 100 times at random moments (KILLS=n for anoth
 	$(MILLPOND) demo --job flights --kills $(KILLS)
 	$(MILLPOND) demo --job aircraft-days --kills $(KILLS)
 	$(MILLPOND) demo --job timeouts --kills $(KILLS)
+
+model-test: tools ## compare 100000 random sequences of operations with a model (SEQUENCES=n)
+	SEQUENCES=$(SEQUENCES) $(CARGO) test --release --locked -p millpond-tests --test sequences
 
 bench: tools ## run all benchmarks, each with its floor in the same run
 	$(CARGO) bench --locked -p millpond-benches
