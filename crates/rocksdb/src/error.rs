@@ -1,0 +1,60 @@
+//! RocksDB's errors in the words of state access.
+
+use millpond_state::{ErrorKind, StateError};
+
+/// What the operating system says about a full disk, as RocksDB passes it on.
+const DISK_FULL: &str = "No space left on device";
+
+/// What it says about a full quota.
+const QUOTA_FULL: &str = "Disk quota exceeded";
+
+/// An error that RocksDB reported in doing `what`.
+#[cold]
+pub(crate) fn rocksdb_error(what: &str, error: rocksdb::Error) -> StateError {
+    let text: &str = error.as_ref();
+    let (kind, advice) = if text.contains(DISK_FULL) || text.contains(QUOTA_FULL) {
+        (ErrorKind::ResourceExhausted, ": the disk of the state folder is full, make room")
+    } else if error.kind() == rocksdb::ErrorKind::Corruption {
+        (ErrorKind::Corrupt, ": local files are damaged, restore from a checkpoint")
+    } else {
+        (ErrorKind::Io, "")
+    };
+    StateError::new(kind, format!("RocksDB failed to {what}{advice}")).with_source(error)
+}
+
+/// An error that the operating system reported in doing `what`.
+#[cold]
+pub(crate) fn io_error(what: String, error: std::io::Error) -> StateError {
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            ErrorKind::ResourceExhausted
+        }
+        _ => ErrorKind::Io,
+    };
+    StateError::new(kind, what).with_source(error)
+}
+
+/// A key in the database that this crate did not write.
+#[cold]
+pub(crate) fn foreign_key(key: &[u8]) -> StateError {
+    let head = key.get(..32).unwrap_or(key);
+    StateError::new(
+        ErrorKind::Corrupt,
+        format!("the database has a key of {} bytes that is no entry: {head:02x?}", key.len()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        for error in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded] {
+            let error = io_error("write".into(), error.into());
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+        }
+        let error = io_error("write".into(), std::io::ErrorKind::NotFound.into());
+        assert_eq!(error.kind(), ErrorKind::Io);
+    }
+}

@@ -1,0 +1,88 @@
+//! What an engine is configured with.
+
+use millpond_state::{BackendContext, BackendFactory, KeyedBackend, Result};
+
+use crate::backend::RocksDbBackend;
+use crate::budget::Budget;
+use crate::folder::StateFolder;
+use crate::options::RocksDbOptions;
+use crate::store::Store;
+use crate::tuning::database_options;
+
+/// Opens [`RocksDbBackend`]s that share one memory budget. Shared between threads; clones share the
+/// budget too. Make one for a process.
+#[derive(Clone)]
+pub struct RocksDbBackendFactory {
+    options: RocksDbOptions,
+    budget: Budget,
+    folder: StateFolder,
+}
+
+impl core::fmt::Debug for RocksDbBackendFactory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RocksDbBackendFactory").field("options", &self.options).finish()
+    }
+}
+
+impl RocksDbBackendFactory {
+    /// Makes the state folder if it is missing, removes what killed processes left in it, and sets
+    /// the memory budget up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](millpond_state::ErrorKind) for a budget that is too small or
+    /// options that RocksDB does not know; [`ErrorKind::Io`](millpond_state::ErrorKind) if the
+    /// state folder cannot be used.
+    pub fn create(options: RocksDbOptions) -> Result<Self> {
+        let budget = Budget::new(&options)?;
+        database_options(&options, &budget)?;
+        let folder = StateFolder::create(&options.state_dir)?;
+        Ok(Self { options, budget, folder })
+    }
+
+    /// Opens an empty instance, to be called without virtual dispatch.
+    ///
+    /// # Errors
+    /// As [`BackendFactory::open`].
+    pub fn open_backend(&self, context: &BackendContext) -> Result<RocksDbBackend> {
+        RocksDbBackend::check_context(context)?;
+        let folder = self.folder.create_instance(context)?;
+        let options = database_options(&self.options, &self.budget)?;
+        let store = Store::create(folder, options, self.options.target_file_size_base)?;
+        Ok(RocksDbBackend::new(context, store))
+    }
+
+    /// The memory that all instances hold together.
+    #[must_use]
+    pub fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage {
+            budget_bytes: self.options.memory_bytes as u64,
+            cache_bytes: self.budget.cache.get_usage() as u64,
+            pinned_bytes: self.budget.cache.get_pinned_usage() as u64,
+            write_buffer_bytes: self.budget.write_buffers.get_usage() as u64,
+        }
+    }
+}
+
+impl BackendFactory for RocksDbBackendFactory {
+    fn name(&self) -> &str {
+        "rocksdb"
+    }
+
+    fn open(&self, context: &BackendContext) -> Result<Box<dyn KeyedBackend>> {
+        Ok(Box::new(self.open_backend(context)?))
+    }
+}
+
+/// What the instances of a factory hold of their [budget](RocksDbOptions::memory_bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUsage {
+    /// The budget.
+    pub budget_bytes: u64,
+    /// In the block cache: blocks, indexes, filters, and the write buffers that are charged to it.
+    pub cache_bytes: u64,
+    /// Of those, what is in use at this moment and cannot be evicted.
+    pub pinned_bytes: u64,
+    /// In write buffers, those included that are being flushed or that a snapshot still reads.
+    pub write_buffer_bytes: u64,
+}

@@ -1,0 +1,55 @@
+//! Keyed state larger than memory, on RocksDB.
+//!
+//! One RocksDB database for each instance, in a folder of its own that lives as long as the
+//! instance and its snapshots do. There is no write-ahead log: what makes state durable is the
+//! checkpoint. List appends are merge operands, maps are ranges of keys with a common prefix, and a
+//! snapshot is a RocksDB snapshot, which costs nothing to take and is written out by an iterator,
+//! since the [order of keys](layout) is the canonical order.
+//!
+//! ```text
+//! RocksDbBackendFactory      one for a process: options, state folder, memory budget
+//!   RocksDbBackend           one for a subtask and operator: buffers, registry
+//!     Store                  its database, shared with the snapshots under way
+//! ```
+//!
+//! # Memory
+//! The block cache and all write buffers of all instances of a factory share one
+//! [budget](RocksDbOptions::memory_bytes). What compactions and flushes need while they run, and
+//! 100 to 200 KiB for each open database, comes on top.
+//!
+//! # Failures
+//! A full disk is [`ErrorKind::ResourceExhausted`](millpond_state::ErrorKind), damaged files are
+//! [`Corrupt`](millpond_state::ErrorKind), all else that RocksDB reports is
+//! [`Io`](millpond_state::ErrorKind).
+//!
+//! ```no_run
+//! use millpond_rocksdb::{RocksDbBackendFactory, RocksDbOptions};
+//! use millpond_state::{BackendContext, BackendFactory, MaxParallelism};
+//!
+//! let options = RocksDbOptions::new("state").with_memory_bytes(256 << 20);
+//! let factory = RocksDbBackendFactory::create(options)?;
+//! let max = MaxParallelism::new(128)?;
+//! let backend = factory.open(&BackendContext::new("count", max.full_range(), max))?;
+//! assert!(backend.states().is_empty());
+//! # Ok::<(), millpond_state::StateError>(())
+//! ```
+
+mod backend;
+mod batch;
+mod budget;
+mod error;
+mod factory;
+mod folder;
+mod layout;
+mod map;
+mod merge;
+mod options;
+mod restore;
+mod scan;
+mod snapshot_task;
+mod store;
+mod tuning;
+
+pub use backend::RocksDbBackend;
+pub use factory::{MemoryUsage, RocksDbBackendFactory};
+pub use options::{RocksDbOptions, RocksDbProfile};

@@ -1,0 +1,134 @@
+//! Settings.
+
+use std::path::{Path, PathBuf};
+
+/// Settings for a kind of machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RocksDbProfile {
+    /// State much larger than memory on a local SSD: 512 MiB of memory, LZ4.
+    #[default]
+    Ssd,
+    /// Most of the state fits in memory: 4 GiB, no compression but on the last level, filters of
+    /// few false positives.
+    LargeMemory,
+    /// Many small jobs on one machine: 64 MiB, small buffers and blocks of many entries, zstd on
+    /// the last level.
+    SmallMemory,
+}
+
+/// Settings of the RocksDB backend. They hold for a factory and all instances it opens; fields have
+/// the names of the RocksDB options that they set.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RocksDbOptions {
+    /// The folder under which each instance has its own. Made if it is missing. Processes may share
+    /// it; what a killed process left there is removed by the next.
+    pub state_dir: PathBuf,
+    /// Bytes of memory for the block cache (index and filter blocks included) and the write buffers
+    /// of all instances together.
+    pub memory_bytes: usize,
+    /// The part of `memory_bytes` that write buffers may take, above 0 and below 1.
+    pub write_buffer_ratio: f64,
+    /// Bytes of one write buffer (memtable) before it is flushed.
+    pub write_buffer_size: usize,
+    /// Write buffers of one instance before writers wait for flushes.
+    pub max_write_buffer_number: i32,
+    /// Bytes of an SST file.
+    pub target_file_size_base: u64,
+    /// Bytes of the first level.
+    pub max_bytes_for_level_base: u64,
+    /// Bytes of an uncompressed data block.
+    pub block_size: usize,
+    /// Bits of bloom filter for each key; 0 for none.
+    pub bloom_bits_per_key: f64,
+    /// Threads for flushes and compactions. RocksDB has one pool for a process.
+    pub max_background_jobs: i32,
+    /// Files that one instance keeps open; -1 for all.
+    pub max_open_files: i32,
+    /// Files older than that are compacted, so that expired entries go even if nothing is written
+    /// near them; 0 for never.
+    pub periodic_compaction_seconds: u64,
+    /// Any options in RocksDB's own syntax, applied over all others:
+    /// `compression=kZSTD;block_based_table_factory={block_size=16384}`.
+    pub rocksdb_options: String,
+    /// What `rocksdb_options` starts from.
+    pub(crate) profile: RocksDbProfile,
+}
+
+impl RocksDbOptions {
+    /// The settings of [`RocksDbProfile::Ssd`].
+    #[must_use]
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self::with_profile(state_dir, RocksDbProfile::default())
+    }
+
+    /// The settings of a profile.
+    #[must_use]
+    pub fn with_profile(state_dir: impl Into<PathBuf>, profile: RocksDbProfile) -> Self {
+        let ssd = Self {
+            state_dir: state_dir.into(),
+            memory_bytes: 512 << 20,
+            write_buffer_ratio: 0.5,
+            write_buffer_size: 64 << 20,
+            max_write_buffer_number: 3,
+            target_file_size_base: 64 << 20,
+            max_bytes_for_level_base: 256 << 20,
+            block_size: 4 << 10,
+            bloom_bits_per_key: 10.0,
+            max_background_jobs: 4,
+            max_open_files: -1,
+            periodic_compaction_seconds: 30 * 24 * 3600,
+            rocksdb_options: String::new(),
+            profile,
+        };
+        match profile {
+            RocksDbProfile::Ssd => ssd,
+            RocksDbProfile::LargeMemory => Self {
+                memory_bytes: 4 << 30,
+                write_buffer_size: 128 << 20,
+                max_write_buffer_number: 4,
+                max_bytes_for_level_base: 512 << 20,
+                bloom_bits_per_key: 14.0,
+                ..ssd
+            },
+            RocksDbProfile::SmallMemory => Self {
+                memory_bytes: 64 << 20,
+                write_buffer_size: 8 << 20,
+                target_file_size_base: 16 << 20,
+                max_bytes_for_level_base: 32 << 20,
+                block_size: 16 << 10,
+                max_background_jobs: 2,
+                max_open_files: 256,
+                ..ssd
+            },
+        }
+    }
+
+    /// Sets [`Self::memory_bytes`].
+    #[must_use]
+    pub const fn with_memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Self::write_buffer_size`].
+    #[must_use]
+    pub const fn with_write_buffer_size(mut self, bytes: usize) -> Self {
+        self.write_buffer_size = bytes;
+        self
+    }
+
+    /// Sets [`Self::rocksdb_options`].
+    #[must_use]
+    pub fn with_rocksdb_options(mut self, options: impl Into<String>) -> Self {
+        self.rocksdb_options = options.into();
+        self
+    }
+
+    /// The folder under which each instance has its own.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+}

@@ -1,0 +1,22 @@
+//! The public conformance suite: with the usual settings, and with ones that make every other write
+//! flush and compact.
+
+use millpond_testkit::conformance::backend::Capabilities;
+
+const fn capabilities() -> Capabilities {
+    Capabilities::all().without_counts_changes().without_reports_memory()
+}
+
+mod usual {
+    millpond_testkit::backend_conformance!(
+        crate::support::TemporaryFactory::usual(),
+        super::capabilities()
+    );
+}
+
+mod tiny_buffers {
+    millpond_testkit::backend_conformance!(
+        crate::support::TemporaryFactory::tiny_buffers(),
+        super::capabilities()
+    );
+}
