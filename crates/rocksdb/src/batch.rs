@@ -128,17 +128,18 @@ impl RocksDbBackend {
         let mut batch = WriteBatch::default();
         for (at, value) in entries.iter().zip(values) {
             if let Err(refused) = self.check_write(at, value) {
-                self.store.write(batch)?;
+                self.store.write(&batch)?;
                 return Err(refused);
             }
             self.key.clear();
             layout::push_entry(&mut self.key, state, at);
             batch.put(&self.key, value);
             if batch.size_in_bytes() >= BATCH_BYTES_MAX {
-                self.store.write(core::mem::take(&mut batch))?;
+                self.store.write(&batch)?;
+                batch.clear();
             }
         }
-        if batch.is_empty() { Ok(()) } else { self.store.write(batch) }
+        if batch.is_empty() { Ok(()) } else { self.store.write(&batch) }
     }
 
     fn check_write(&self, at: &EntryKey<'_>, value: &[u8]) -> Result<()> {
@@ -162,7 +163,7 @@ impl RocksDbBackend {
             let start = number * WINDOW;
             let outcome = self.update_window(state, start, window, change, &mut batch);
             if !batch.is_empty() {
-                self.store.write(batch)?;
+                self.store.write(&batch)?;
             }
             outcome?;
         }

@@ -45,8 +45,9 @@ pub(crate) struct StateFolder {
 impl StateFolder {
     /// Makes the folder if it is missing and removes what dead processes left in it.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path)
-            .map_err(|error| io_error(format!("make the state folder {}", path.display()), error))?;
+        std::fs::create_dir_all(path).map_err(|error| {
+            io_error(format!("make the state folder {}", path.display()), error)
+        })?;
         let folder = Self { path: path.to_path_buf() };
         folder.remove_abandoned()?;
         Ok(folder)

@@ -36,7 +36,7 @@ impl RocksDbBackend {
             keys.next();
         }
         check_ended(&keys)?;
-        if batch.is_empty() { Ok(()) } else { self.store.write(batch) }
+        if batch.is_empty() { Ok(()) } else { self.store.write(&batch) }
     }
 
     /// Visits the map and applies what the visitor decides.
@@ -44,7 +44,7 @@ impl RocksDbBackend {
         let mut batch = WriteBatch::default();
         let outcome = self.visit_map_into(visit, &mut batch);
         if !batch.is_empty() {
-            self.store.write(batch)?;
+            self.store.write(&batch)?;
         }
         outcome
     }
@@ -63,7 +63,8 @@ impl RocksDbBackend {
                 Change::Delete => batch.delete(key),
             }
             if batch.size_in_bytes() >= BATCH_BYTES_MAX {
-                store.write(core::mem::take(batch))?;
+                store.write(batch)?;
+                batch.clear();
             }
             if walk.is_break() {
                 return Ok(());

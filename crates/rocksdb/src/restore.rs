@@ -93,7 +93,8 @@ impl<'s> Loader<'s> {
         if let Some(batch) = &mut self.batch {
             batch.put(key, value);
             if batch.size_in_bytes() >= BATCH_BYTES_MAX {
-                self.store.write(core::mem::take(batch))?;
+                self.store.write(batch)?;
+                batch.clear();
             }
             return Ok(());
         }
@@ -142,7 +143,7 @@ impl<'s> Loader<'s> {
     fn finish(mut self) -> Result<()> {
         self.take_files_over()?;
         match self.batch {
-            Some(batch) if !batch.is_empty() => self.store.write(batch),
+            Some(batch) if !batch.is_empty() => self.store.write(&batch),
             _ => Ok(()),
         }
     }

@@ -3,6 +3,8 @@
 //! Shared between the backend and its snapshots under way; closed, and its folder removed, when the
 //! last of them lets go. Says what failed in words of this crate.
 
+use std::time::Duration;
+
 use millpond_state::{ErrorKind, Result, StateError};
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DBRawIterator,
@@ -13,6 +15,9 @@ use rocksdb::{
 use crate::error::rocksdb_error;
 use crate::folder::InstanceFolder;
 use crate::tuning::write_options;
+
+/// Time between two tries of a write that RocksDB holds back: what it waits itself at least.
+const STALL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A database and its folder.
 pub(crate) struct Store {
@@ -57,21 +62,31 @@ impl Store {
 
     #[inline]
     pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.db.put_opt(key, value, &self.write).map_err(|error| rocksdb_error("write", error))
+        self.written(|| self.db.put_opt(key, value, &self.write))
     }
 
     #[inline]
     pub(crate) fn merge(&self, key: &[u8], operand: &[u8]) -> Result<()> {
-        self.db.merge_opt(key, operand, &self.write).map_err(|error| rocksdb_error("write", error))
+        self.written(|| self.db.merge_opt(key, operand, &self.write))
     }
 
     #[inline]
     pub(crate) fn delete(&self, key: &[u8]) -> Result<()> {
-        self.db.delete_opt(key, &self.write).map_err(|error| rocksdb_error("write", error))
+        self.written(|| self.db.delete_opt(key, &self.write))
     }
 
-    pub(crate) fn write(&self, batch: WriteBatch) -> Result<()> {
-        self.db.write_opt(batch, &self.write).map_err(|error| rocksdb_error("write", error))
+    pub(crate) fn write(&self, batch: &WriteBatch) -> Result<()> {
+        // A write takes its batch with it, and may have to be tried again.
+        self.written(|| self.db.write_opt(WriteBatch::from_data(batch.data()), &self.write))
+    }
+
+    /// Writes, and waits as long as RocksDB holds writes back.
+    #[inline]
+    fn written(&self, write: impl Fn() -> core::result::Result<(), rocksdb::Error>) -> Result<()> {
+        match write() {
+            Ok(()) => Ok(()),
+            Err(error) => wait_to_write(error, &write),
+        }
     }
 
     /// An iterator over the present contents.
@@ -125,6 +140,26 @@ impl Drop for Store {
         // A compaction under way would be waited for; its result is not wanted.
         self.db.cancel_all_background_work(true);
     }
+}
+
+/// Tries a write again as long as RocksDB holds it back.
+///
+/// RocksDB would wait by itself, but then a writer that waits for a flush to make room stays in the
+/// way of the recovery from a flush that failed on a full disk, for ever. A write that does not
+/// wait is refused with that failure instead.
+#[cold]
+fn wait_to_write(
+    mut error: rocksdb::Error,
+    write: &dyn Fn() -> core::result::Result<(), rocksdb::Error>,
+) -> Result<()> {
+    while error.kind() == rocksdb::ErrorKind::Incomplete {
+        std::thread::sleep(STALL_PAUSE);
+        match write() {
+            Ok(()) => return Ok(()),
+            Err(next) => error = next,
+        }
+    }
+    Err(rocksdb_error("write", error))
 }
 
 /// Fails if an iterator stopped for another reason than its end.

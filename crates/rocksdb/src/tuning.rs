@@ -103,10 +103,11 @@ fn table_options(settings: &RocksDbOptions, budget: &Budget) -> BlockBasedOption
     table
 }
 
-/// For writes: no write-ahead log.
+/// For writes: no write-ahead log, and no waiting within RocksDB.
 pub(crate) fn write_options() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
+    options.set_no_slowdown(true);
     options
 }
 

@@ -17,7 +17,10 @@ fn encoded((group, state, key, namespace, user_key): &Address) -> Vec<u8> {
 }
 
 fn part() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xFE), Just(0xFF), any::<u8>()], 0..5)
+    prop::collection::vec(
+        prop_oneof![Just(0u8), Just(1), Just(0xFE), Just(0xFF), any::<u8>()],
+        0..5,
+    )
 }
 
 fn address() -> impl Strategy<Value = Address> {

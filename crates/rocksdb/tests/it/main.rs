@@ -8,5 +8,10 @@
 )]
 
 mod conformance;
+mod damage;
+mod disk_full;
+mod lists;
+mod memory;
 mod model;
+mod snapshots;
 mod support;
