@@ -9,6 +9,7 @@ use millpond_state::{
     check_user_key_len, check_value_len,
 };
 
+use crate::expiry::Expiries;
 use crate::layout;
 use crate::snapshot_task::RocksDbSnapshot;
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub struct RocksDbBackend {
     max_parallelism: MaxParallelism,
     pub(crate) registry: StateRegistry,
     pub(crate) store: Arc<Store>,
+    expiries: Expiries,
     /// The key of the present call.
     pub(crate) key: Vec<u8>,
     /// The values that the last call handed out.
@@ -59,12 +61,13 @@ impl RocksDbBackend {
     }
 
     /// An instance over an empty store.
-    pub(crate) fn new(context: &BackendContext, store: Store) -> Self {
+    pub(crate) fn new(context: &BackendContext, store: Store, expiries: Expiries) -> Self {
         Self {
             key_groups: context.key_groups,
             max_parallelism: context.max_parallelism,
             registry: StateRegistry::new(),
             store: Arc::new(store),
+            expiries,
             key: Vec::new(),
             values: Vec::new(),
             edit: EditBuffer::new(),
@@ -128,7 +131,9 @@ impl KeyedBackend for RocksDbBackend {
     }
 
     fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
-        self.registry.register(descriptor)
+        let id = self.registry.register(descriptor)?;
+        self.expiries.set(self.registry.descriptors());
+        Ok(id)
     }
 
     fn states(&self) -> &[StateDescriptor] {
@@ -253,8 +258,9 @@ impl KeyedBackend for RocksDbBackend {
     }
 
     fn snapshot(&mut self, _request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>> {
-        let states = self.registry.descriptors().to_vec();
-        Ok(Box::new(RocksDbSnapshot::take(states, Arc::clone(&self.store))))
+        let states = self.registry.persisted_descriptors();
+        let (hold, store) = (self.expiries.hold(), Arc::clone(&self.store));
+        Ok(self.registry.filter_snapshot(Box::new(RocksDbSnapshot::take(states, store, hold))))
     }
 
     fn checkpoint_completed(&mut self, _checkpoint: CheckpointId) {}

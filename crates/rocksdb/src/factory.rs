@@ -4,6 +4,7 @@ use millpond_state::{BackendContext, BackendFactory, KeyedBackend, Result};
 
 use crate::backend::RocksDbBackend;
 use crate::budget::Budget;
+use crate::expiry::Expiries;
 use crate::folder::StateFolder;
 use crate::options::RocksDbOptions;
 use crate::store::Store;
@@ -34,7 +35,7 @@ impl RocksDbBackendFactory {
     /// state folder cannot be used.
     pub fn create(options: RocksDbOptions) -> Result<Self> {
         let budget = Budget::new(&options)?;
-        database_options(&options, &budget)?;
+        database_options(&options, &budget, &Expiries::default())?;
         let folder = StateFolder::create(&options.state_dir)?;
         Ok(Self { options, budget, folder })
     }
@@ -46,9 +47,10 @@ impl RocksDbBackendFactory {
     pub fn open_backend(&self, context: &BackendContext) -> Result<RocksDbBackend> {
         RocksDbBackend::check_context(context)?;
         let folder = self.folder.create_instance(context)?;
-        let options = database_options(&self.options, &self.budget)?;
+        let expiries = Expiries::default();
+        let options = database_options(&self.options, &self.budget, &expiries)?;
         let store = Store::create(folder, options, self.options.target_file_size_base)?;
-        Ok(RocksDbBackend::new(context, store))
+        Ok(RocksDbBackend::new(context, store, expiries))
     }
 
     /// The memory that all instances hold together.

@@ -38,6 +38,7 @@ mod backend;
 mod batch;
 mod budget;
 mod error;
+mod expiry;
 mod factory;
 mod folder;
 mod layout;

@@ -19,6 +19,7 @@ use millpond_state::{
 use rocksdb::Snapshot;
 
 use crate::error::foreign_key;
+use crate::expiry::Hold;
 use crate::layout;
 use crate::store::{Store, check_ended};
 use crate::tuning::scan_read_options;
@@ -42,12 +43,14 @@ self_cell::self_cell!(
 pub(crate) struct RocksDbSnapshot {
     states: Vec<StateDescriptor>,
     held: HeldSnapshot,
+    _hold: Hold,
 }
 
 impl RocksDbSnapshot {
-    /// Takes a snapshot of what `store` holds now.
-    pub(crate) fn take(states: Vec<StateDescriptor>, store: Arc<Store>) -> Self {
-        Self { states, held: HeldSnapshot::new(store, |store| store.snapshot()) }
+    /// Takes a snapshot of what `store` holds now; `hold` keeps it from expiring.
+    pub(crate) fn take(states: Vec<StateDescriptor>, store: Arc<Store>, hold: Hold) -> Self {
+        let held = HeldSnapshot::new(store, |store| store.snapshot());
+        Self { states, held, _hold: hold }
     }
 }
 

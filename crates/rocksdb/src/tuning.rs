@@ -7,6 +7,7 @@ use rocksdb::{
 };
 
 use crate::budget::Budget;
+use crate::expiry::Expiries;
 use crate::layout;
 use crate::merge::set_merge_operator;
 use crate::options::{RocksDbOptions, RocksDbProfile};
@@ -25,7 +26,11 @@ const UNWRAPPED_OPTIONS: &str = "avoid_flush_during_shutdown=true";
 const SCAN_READAHEAD_BYTES: usize = 1 << 20;
 
 /// The options of a database.
-pub(crate) fn database_options(settings: &RocksDbOptions, budget: &Budget) -> Result<Options> {
+pub(crate) fn database_options(
+    settings: &RocksDbOptions,
+    budget: &Budget,
+    expiries: &Expiries,
+) -> Result<Options> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_error_if_exists(true);
@@ -41,6 +46,7 @@ pub(crate) fn database_options(settings: &RocksDbOptions, budget: &Budget) -> Re
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     set_merge_operator(&mut options);
+    options.set_compaction_filter_factory(expiries.clone());
     options.set_prefix_extractor(SliceTransform::create(
         PREFIX_NAME,
         layout::entry_of,

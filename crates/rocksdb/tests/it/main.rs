@@ -10,6 +10,7 @@
 mod conformance;
 mod damage;
 mod disk_full;
+mod expiry;
 mod lists;
 mod memory;
 mod model;

@@ -15,7 +15,7 @@ const FIXED: u64 = 48 << 20;
 /// An open database, whatever it holds.
 const EACH_INSTANCE: u64 = 400 << 10;
 
-const STATE_BYTES: u64 = 384 << 20;
+const STATE_BYTES: u64 = 192 << 20;
 
 #[test]
 fn one_instance_stays_within_the_budget() {
