@@ -53,6 +53,16 @@ impl RocksDbBackendFactory {
         Ok(RocksDbBackend::new(context, store, expiries))
     }
 
+    /// The options that databases are opened with, for comparisons with databases that are opened by
+    /// hand. Not stable: it speaks of RocksDB's binding.
+    ///
+    /// # Errors
+    /// None once the factory was created.
+    #[doc(hidden)]
+    pub fn database_options(&self) -> Result<rocksdb::Options> {
+        database_options(&self.options, &self.budget, &Expiries::default())
+    }
+
     /// The memory that all instances hold together.
     #[must_use]
     pub fn memory_usage(&self) -> MemoryUsage {
