@@ -9,7 +9,7 @@ SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench fuzz-smoke fmt lint doc deny ci tools
+.PHONY: help build demo test rocksdb kill-test model-test bench fuzz-smoke fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -32,6 +32,13 @@ test: tools ## run all tests; documentation, a short kill test and tiny benchmar
 	@echo "Installs nothing but crates, into cargo's own folders."
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p millpond-benches --benches
+
+rocksdb: tools ## build RocksDB once for this machine if it is missing, and test what stands on it
+	@echo "Installs libclang if it is missing, and keeps the library in the user's cache folder."
+	env="$$(.ci/rocksdb.sh)" && eval "$$env" && \
+		$(CARGO) test --locked -p millpond-rocksdb && \
+		$(CARGO) test --locked -p millpond-cli --features rocksdb && \
+		$(CARGO) test --locked -p millpond-benches --features rocksdb --bench rocksdb
 
 kill-test: build ## kill each job 100 times at random moments (KILLS=n for another number)
 	$(MILLPOND) demo --job flights --kills $(KILLS)

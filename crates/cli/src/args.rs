@@ -115,6 +115,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = StateBackend::Memory)]
     pub(crate) state_backend: StateBackend,
 
+    /// Where state is kept that is not in memory; lost with the process, best on a fast local disk
+    /// [default: DIR/state of the output folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+
     /// Where checkpoints go: a folder, file:///folder, or memory:// (lost with the process)
     /// [default: DIR/checkpoints]
     #[arg(long, value_name = "URL|DIR")]
@@ -200,6 +205,8 @@ pub(crate) struct RunArgs {
 pub(crate) enum StateBackend {
     /// In memory; as safe as the last checkpoint.
     Memory,
+    /// In RocksDB: may be larger than memory; as safe as the last checkpoint.
+    Rocksdb,
 }
 
 /// What a restore guarantees.

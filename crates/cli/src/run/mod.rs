@@ -2,6 +2,7 @@
 //! how it ended.
 
 mod aircraft_days;
+mod backends;
 mod bad_record;
 pub(crate) mod csv_row;
 mod dead_letter;
@@ -20,14 +21,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use millpond_checkpoint::{CheckpointMode, CoordinatorSettings};
-use millpond_memory::{MemoryBackendFactory, MemoryOptions};
 use millpond_runtime::{
     Job, JobEnvironment, JobGraph, JobListener, JobOutcome, JobReport, JobSettings, Stream,
 };
-use millpond_state::BackendFactory;
 use millpond_state::seam::{Clock, SystemClock};
 
-use crate::args::{Mode, OnBadRecord, RunArgs, StateBackend};
+use crate::args::{Mode, OnBadRecord, RunArgs};
 use crate::error::{CliError, Result};
 use crate::{console, signals, table};
 use bad_record::{BadRecords, Parsed};
@@ -165,7 +164,7 @@ fn execute(
     progress.tell(&started(kind, args, input, &cx, (&start, &folders)));
     let environment = JobEnvironment {
         storage: Arc::clone(&folders.storage),
-        backends: backends(args.state_backend),
+        backends: backends::factory(args)?,
         clock: Arc::clone(clock),
         listener: Arc::clone(progress) as Arc<dyn JobListener>,
     };
@@ -195,12 +194,6 @@ fn run_job(args: &RunArgs, progress: &Arc<Progress>, job: Job, start: Start) -> 
 fn default_parallelism() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores.min(PARALLELISM_DEFAULT_MAX)).unwrap_or(1)
-}
-
-fn backends(backend: StateBackend) -> Arc<dyn BackendFactory> {
-    match backend {
-        StateBackend::Memory => Arc::new(MemoryBackendFactory::new(MemoryOptions::new())),
-    }
 }
 
 fn build(

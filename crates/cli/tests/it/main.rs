@@ -17,5 +17,6 @@ mod kill;
 mod refusals;
 mod run;
 mod signal;
+mod state_backend;
 mod support;
 mod wordcount;
