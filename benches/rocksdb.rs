@@ -1,10 +1,11 @@
 //! What does the RocksDB backend cost above a raw database with the same options?
 //!
 //! Both are filled with the same entries and do the same operations in turn, round by round; the
-//! table shows medians. The raw database has keys of 8 bytes (of a map's element 16), the backend
-//! its own form of them, which is part of what is measured. Times are processor times of the
-//! calling thread where the system tells them, since both sides leave flushes and compactions to
-//! the same threads and other work on the machine would drown the difference.
+//! table shows medians. The raw database has keys as one would put them together by hand for a
+//! fixed-size key: key group, state, key and user key, 12 or 20 bytes, in the same order as the
+//! backend's, so that neighbours in memory are the same on both sides. Times are processor times of
+//! the calling thread where the system tells them, since both sides leave flushes and compactions
+//! to the same threads and other work on the machine would drown the difference.
 
 #![allow(
     missing_docs,
@@ -23,16 +24,17 @@ use millpond_benches::{Rng, Sizes, at, key, max_parallelism, median};
 use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
-    BackendContext, CancelFlag, CheckpointId, EntrySink, KeyedBackend, MaxParallelism, Result,
-    SnapshotEntry, SnapshotRequest, StateCodecs, StateDescriptor, StateId, StateKind,
+    BackendContext, CancelFlag, CheckpointId, EntrySink, EntrySource, KeyGroup, KeyedBackend,
+    MaxParallelism, Result, SnapshotEntry, SnapshotRequest, StateCodecs, StateDescriptor, StateId,
+    StateKind,
 };
-use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamilyDescriptor, DB, ReadOptions, WriteBatch, WriteOptions};
 use tempfile::TempDir;
 
 /// User keys of each map.
 const MAP_KEYS: u64 = 20;
 
-/// Appends that a list has had when it is read.
+/// Entries of a batch.
 const BATCH: usize = 64;
 
 struct Subjects {
@@ -65,7 +67,9 @@ impl Subjects {
         let mut backend = factory.open_backend(&context).unwrap();
         // With a budget of its own, of the same size.
         let raw = RocksDbBackendFactory::create(options("raw")).unwrap();
-        let raw = DB::open(&raw.database_options().unwrap(), dir.path().join("raw/db")).unwrap();
+        let options = raw.database_options().unwrap();
+        let family = ColumnFamilyDescriptor::new("default", options.clone());
+        let raw = DB::open_cf_descriptors(&options, dir.path().join("raw/db"), [family]).unwrap();
         let mut write = WriteOptions::default();
         write.disable_wal(true);
         let [values, lists, maps] =
@@ -78,21 +82,19 @@ impl Subjects {
     fn fill(&mut self) {
         for number in 0..self.keys {
             let (key, value) = (key(number).to_be_bytes(), self.value_of(number));
-            self.raw.put_opt(raw_key(b'v', &key), &value, &self.write).unwrap();
+            self.raw.put_opt(raw_key(self.max, 0, &key), &value, &self.write).unwrap();
             self.backend.put(self.values, at(&key, self.max), &value).unwrap();
         }
         for number in 0..self.keys / 100 {
             let map = key(number).to_be_bytes();
             for user_key in (0..MAP_KEYS).map(u64::to_be_bytes) {
-                let element = raw_element(&map, &user_key);
+                let element = raw_element(self.max, &map, &user_key);
                 self.raw.put_opt(element, &self.value, &self.write).unwrap();
                 self.backend
                     .map_put(self.maps, at(&map, self.max), &user_key, &self.value)
                     .unwrap();
             }
         }
-        self.raw.flush().unwrap();
-        self.raw.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).unwrap();
     }
 
     /// Bytes that compress about as well as those of a real job.
@@ -106,17 +108,19 @@ impl Subjects {
     }
 }
 
-/// A state and a key, as one would put them together by hand.
-fn raw_key(state: u8, key: &[u8; 8]) -> [u8; 9] {
-    let mut out = [state; 9];
-    out[1..].copy_from_slice(key);
+/// Key group, state and key.
+fn raw_key(max: MaxParallelism, state: u16, key: &[u8; 8]) -> [u8; 12] {
+    let mut out = [0; 12];
+    out[..2].copy_from_slice(&at(key, max).group().get().to_be_bytes());
+    out[2..4].copy_from_slice(&state.to_be_bytes());
+    out[4..].copy_from_slice(key);
     out
 }
 
-fn raw_element(map: &[u8; 8], user_key: &[u8; 8]) -> [u8; 17] {
-    let mut out = [b'm'; 17];
-    out[1..9].copy_from_slice(map);
-    out[9..].copy_from_slice(user_key);
+fn raw_element(max: MaxParallelism, map: &[u8; 8], user_key: &[u8; 8]) -> [u8; 20] {
+    let mut out = [0; 20];
+    out[..12].copy_from_slice(&raw_key(max, 2, map));
+    out[12..].copy_from_slice(user_key);
     out
 }
 
@@ -127,23 +131,24 @@ struct Series {
     name: &'static str,
     raw: Run,
     backend: Run,
-    /// Operations are that many times fewer.
-    cost: usize,
+    /// Reads everything, lists left out of account, instead of so many operations.
+    whole: bool,
 }
 
 fn all_series() -> Vec<Series> {
-    let series = |name, raw, backend, cost| Series { name, raw, backend, cost };
+    let series = |name, raw, backend, whole| Series { name, raw, backend, whole };
     vec![
-        series("get", raw_get, get, 1),
-        series("get_many 64", raw_get, get_many, 1),
-        series("put", raw_put, put, 1),
-        series("put_many 64", raw_put, put_many, 1),
-        series("put_many 64 / raw write batch", raw_put_batch, put_many, 1),
-        series("merge (append 8 B)", raw_merge, append, 1),
-        series("read-modify-write", raw_update, update, 1),
-        series("update_many 64", raw_update, update_many, 1),
-        series("iterate a map of 20", raw_iterate, map_visit, 4),
-        series("scan of everything (snapshot)", raw_scan, snapshot, 1),
+        series("get", raw_get, get, false),
+        series("get_many 64", raw_get, get_many, false),
+        series("get_many 64 / raw multi-get", raw_get_batch, get_many, false),
+        series("put", raw_put, put, false),
+        series("put_many 64", raw_put, put_many, false),
+        series("put_many 64 / raw write batch", raw_put_batch, put_many, false),
+        series("merge (append 8 B)", raw_merge, append, false),
+        series("read-modify-write", raw_update, update, false),
+        series("update_many 64", raw_update, update_many, false),
+        series("iterate a map of 20", raw_iterate, map_visit, false),
+        series("scan of everything (snapshot)", raw_scan, snapshot, true),
     ]
 }
 
@@ -153,8 +158,21 @@ fn next_key(s: &Subjects, rng: &mut Rng) -> [u8; 8] {
 
 fn raw_get(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
     let read = ReadOptions::default();
-    let keys = (0..count).map(|_| raw_key(b'v', &next_key(s, rng)));
+    let keys = (0..count).map(|_| raw_key(s.max, 0, &next_key(s, rng)));
     keys.map(|key| s.raw.get_pinned_opt(key, &read).unwrap().unwrap().len() as u64).sum()
+}
+
+fn raw_get_batch(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
+    let read = ReadOptions::default();
+    let family = s.raw.cf_handle("default").unwrap();
+    let mut sum = 0;
+    for _ in 0..count / BATCH {
+        let keys: [_; BATCH] = core::array::from_fn(|_| raw_key(s.max, 0, &next_key(s, rng)));
+        let found = s.raw.batched_multi_get_cf_opt(family, keys.iter(), false, &read);
+        sum +=
+            found.iter().map(|it| it.as_ref().unwrap().as_ref().unwrap().len() as u64).sum::<u64>();
+    }
+    sum
 }
 
 fn get(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
@@ -180,7 +198,7 @@ fn get_many(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
 
 fn raw_put(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
     for _ in 0..count {
-        let key = raw_key(b'v', &next_key(s, rng));
+        let key = raw_key(s.max, 0, &next_key(s, rng));
         s.raw.put_opt(key, &s.value, &s.write).unwrap();
     }
     0
@@ -190,7 +208,7 @@ fn raw_put_batch(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
     for _ in 0..count / BATCH {
         let mut batch = WriteBatch::default();
         for _ in 0..BATCH {
-            batch.put(raw_key(b'v', &next_key(s, rng)), &s.value);
+            batch.put(raw_key(s.max, 0, &next_key(s, rng)), &s.value);
         }
         s.raw.write_opt(batch, &s.write).unwrap();
     }
@@ -216,7 +234,7 @@ fn put_many(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
 
 fn raw_merge(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
     for _ in 0..count {
-        let key = raw_key(b'l', &next_key(s, rng));
+        let key = raw_key(s.max, 1, &next_key(s, rng));
         s.raw.merge_opt(key, b"8 bytes.", &s.write).unwrap();
     }
     0
@@ -233,7 +251,7 @@ fn append(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
 fn raw_update(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
     let read = ReadOptions::default();
     for _ in 0..count {
-        let key = raw_key(b'v', &next_key(s, rng));
+        let key = raw_key(s.max, 0, &next_key(s, rng));
         let mut value = s.raw.get_pinned_opt(key, &read).unwrap().unwrap().to_vec();
         value[0] = value[0].wrapping_add(1);
         s.raw.put_opt(key, value, &s.write).unwrap();
@@ -279,9 +297,9 @@ fn next_map(s: &Subjects, rng: &mut Rng) -> [u8; 8] {
 fn raw_iterate(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
     let mut sum = 0;
     for _ in 0..count / MAP_KEYS as usize {
-        let start = raw_key(b'm', &next_map(s, rng));
+        let start = raw_key(s.max, 2, &next_map(s, rng));
         let mut end = start;
-        end[8] = end[8].wrapping_add(1);
+        end[11] = end[11].wrapping_add(1);
         let mut read = ReadOptions::default();
         if end > start {
             read.set_iterate_upper_bound(end);
@@ -289,7 +307,7 @@ fn raw_iterate(s: &mut Subjects, rng: &mut Rng, count: usize) -> u64 {
         let mut elements = s.raw.raw_iterator_opt(read);
         elements.seek(start);
         while let Some((key, value)) = elements.item().filter(|(key, _)| key.starts_with(&start)) {
-            sum += (key.len() - 9 + value.len()) as u64;
+            sum += (key.len() - 12 + value.len()) as u64;
             elements.next();
         }
     }
@@ -346,6 +364,67 @@ fn snapshot(s: &mut Subjects, _: &mut Rng, _: usize) -> u64 {
     bytes.0
 }
 
+/// Values of two states, in canonical order.
+struct Sorted {
+    states: Vec<StateDescriptor>,
+    entries: Vec<(KeyGroup, u16, [u8; 8])>,
+    value: Vec<u8>,
+    next: usize,
+}
+
+impl Sorted {
+    fn new(keys: u64, value_bytes: usize, states: [&str; 2], max: MaxParallelism) -> Self {
+        let states = states.map(|name| descriptor(name, StateKind::Value)).to_vec();
+        let mut entries: Vec<_> = (0..keys)
+            .map(|number| {
+                let key = key(number).to_be_bytes();
+                (at(&key, max).group(), (number % 2) as u16, key)
+            })
+            .collect();
+        entries.sort_unstable();
+        Self { states, entries, value: vec![7; value_bytes], next: 0 }
+    }
+}
+
+impl EntrySource for Sorted {
+    fn states(&self) -> &[StateDescriptor] {
+        &self.states
+    }
+
+    fn next_entry(&mut self) -> Result<Option<SnapshotEntry<'_>>> {
+        let entry = self.entries.get(self.next);
+        self.next += 1;
+        let value = &self.value[..];
+        Ok(entry.map(|(group, state, key)| SnapshotEntry {
+            group: *group,
+            state: *state,
+            key,
+            namespace: &[],
+            user_key: &[],
+            value,
+        }))
+    }
+}
+
+/// Restores into files, and, since the source has its states in another order, into write buffers.
+fn compare_restores(keys: u64, value_bytes: usize, rounds: usize) {
+    for (how, states) in [("into files", ["a", "b"]), ("into write buffers", ["b", "a"])] {
+        let mut times = Vec::new();
+        for _ in 0..rounds.min(3) {
+            let mut subjects = Subjects::new(keys, value_bytes);
+            for name in ["a", "b"] {
+                subjects.backend.register(&descriptor(name, StateKind::Value)).unwrap();
+            }
+            let mut source = Sorted::new(keys, value_bytes, states, subjects.max);
+            let start = Instant::now();
+            assert_eq!(subjects.backend.restore(&mut source).unwrap(), keys);
+            times.push(start.elapsed().as_secs_f64());
+        }
+        let rate = keys as f64 / median(times) / 1e6;
+        println!("  {:32} {rate:17.3}", format!("restore {how}, wall clock"));
+    }
+}
+
 /// Processor time of this thread, if the system tells.
 fn thread_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -366,7 +445,6 @@ fn compare(keys: u64, value_bytes: usize, sizes: &Sizes) {
     println!("{keys} keys of {value_bytes} B   raw M/s  backend M/s  ratio");
     let operations = (sizes.operations / 2).max(BATCH);
     for series in all_series() {
-        let operations = operations / series.cost;
         let (mut raw_times, mut times) = (Vec::new(), Vec::new());
         for round in 0..sizes.rounds as u64 {
             let rng = Rng::new(round);
@@ -379,10 +457,12 @@ fn compare(keys: u64, value_bytes: usize, sizes: &Sizes) {
             times.push(time);
         }
         let (raw, backend) = (median(raw_times), median(times));
-        let rate = |time: f64| operations as f64 / time / 1e6;
+        let done = if series.whole { keys as usize / 5 * 6 } else { operations };
+        let rate = |time: f64| done as f64 / time / 1e6;
         let (raw_rate, backend_rate, ratio) = (rate(raw), rate(backend), raw / backend);
         println!("  {:32} {raw_rate:8.3} {backend_rate:8.3} {ratio:6.2}", series.name);
     }
+    compare_restores(keys, value_bytes, sizes.rounds);
 }
 
 fn main() {

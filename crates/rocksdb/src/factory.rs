@@ -53,8 +53,8 @@ impl RocksDbBackendFactory {
         Ok(RocksDbBackend::new(context, store, expiries))
     }
 
-    /// The options that databases are opened with, for comparisons with databases that are opened by
-    /// hand. Not stable: it speaks of RocksDB's binding.
+    /// The options that databases are opened with, for comparisons with databases opened by hand.
+    /// Not stable: it speaks of RocksDB's binding.
     ///
     /// # Errors
     /// None once the factory was created.

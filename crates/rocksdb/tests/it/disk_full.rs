@@ -25,10 +25,11 @@ fn a_full_disk_is_an_exhausted_resource_and_leaves_what_was_written_readable() {
     run_alone("disk_full::writes_until_the_disk_is_full", &wrapper, &[(FOLDER, folder)]);
 }
 
+/// Run by the other test, on a disk of its own.
 #[test]
-#[ignore = "run by another test, on a disk of its own"]
 fn writes_until_the_disk_is_full() {
-    let folder = std::path::PathBuf::from(std::env::var(FOLDER).unwrap());
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let folder = std::path::PathBuf::from(folder);
     let options = RocksDbOptions::with_profile(folder.join("state"), RocksDbProfile::SmallMemory)
         .with_write_buffer_size(1 << 20)
         .with_rocksdb_options("compression=kNoCompression");

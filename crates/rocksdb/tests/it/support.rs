@@ -117,12 +117,12 @@ impl EntrySink for Sum {
     }
 }
 
-/// Runs an ignored test of this binary in a process of its own, under `wrapper` if there is one.
+/// Runs a test of this binary in a process of its own, under `wrapper` if there is one.
 pub(crate) fn run_alone(test: &str, wrapper: &[&str], variables: &[(&str, String)]) -> String {
     let exe = std::env::current_exe().unwrap();
     let mut line: Vec<String> = wrapper.iter().map(ToString::to_string).collect();
     line.push(exe.to_string_lossy().into_owned());
-    line.extend(["--exact", test, "--ignored", "--nocapture"].map(String::from));
+    line.extend(["--exact", test, "--nocapture"].map(String::from));
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]).envs(variables.iter().map(|(name, value)| (name, value)));
     let output = command.output().unwrap();
