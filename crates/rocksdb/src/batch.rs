@@ -7,19 +7,15 @@
 
 use core::ops::Range;
 
+use crate::backend::{RocksDbBackend, forget};
+use crate::layout;
+use crate::writes::Writes;
 use millpond_state::{
     BatchVisitor, Decision, EditBuffer, EntryKey, Result, StateId, check_value_len,
 };
-use rocksdb::WriteBatch;
-
-use crate::backend::{RocksDbBackend, forget};
-use crate::layout;
 
 /// Entries of a batch that are read and written together.
 const WINDOW: usize = 128;
-
-/// A write batch of that size is written.
-const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Encoded keys, one behind the other.
 #[derive(Default)]
@@ -125,21 +121,18 @@ impl RocksDbBackend {
         entries: &[EntryKey<'_>],
         values: &[&[u8]],
     ) -> Result<()> {
-        let mut batch = WriteBatch::default();
+        let mut writes = Writes::default();
         for (at, value) in entries.iter().zip(values) {
             if let Err(refused) = self.check_write(at, value) {
-                self.store.write(&batch)?;
+                writes.send(&self.store)?;
                 return Err(refused);
             }
             self.key.clear();
             layout::push_entry(&mut self.key, state, at);
-            batch.put(&self.key, value);
-            if batch.size_in_bytes() >= BATCH_BYTES_MAX {
-                self.store.write(&batch)?;
-                batch.clear();
-            }
+            writes.put(&self.key, value);
+            writes.send_if_large(&self.store)?;
         }
-        if batch.is_empty() { Ok(()) } else { self.store.write(&batch) }
+        writes.send(&self.store)
     }
 
     fn check_write(&self, at: &EntryKey<'_>, value: &[u8]) -> Result<()> {
@@ -159,12 +152,10 @@ impl RocksDbBackend {
             return self.update_one(state, at, change);
         }
         for (number, window) in entries.chunks(WINDOW).enumerate() {
-            let mut batch = WriteBatch::default();
+            let mut writes = Writes::default();
             let start = number * WINDOW;
-            let outcome = self.update_window(state, start, window, change, &mut batch);
-            if !batch.is_empty() {
-                self.store.write(&batch)?;
-            }
+            let outcome = self.update_window(state, start, window, change, &mut writes);
+            writes.send(&self.store)?;
             outcome?;
         }
         Ok(())
@@ -188,14 +179,14 @@ impl RocksDbBackend {
         }
     }
 
-    /// Puts the changes of a window into `batch`, on an error those before it.
+    /// Puts the changes of a window into `writes`, on an error those before it.
     fn update_window(
         &mut self,
         state: StateId,
         start: usize,
         entries: &[EntryKey<'_>],
         change: &mut BatchVisitor<'_>,
-        batch: &mut WriteBatch,
+        writes: &mut Writes,
     ) -> Result<()> {
         let mut keys = Keys::default();
         let mut refused = Ok(());
@@ -216,8 +207,8 @@ impl RocksDbBackend {
             let change = decided(&self.edit)?;
             match change {
                 Change::None => continue,
-                Change::Put(value) => batch.put(keys.get(index), value),
-                Change::Delete => batch.delete(keys.get(index)),
+                Change::Put(value) => writes.put(keys.get(index), value),
+                Change::Delete => writes.delete(keys.get(index)),
             }
             if repeats {
                 changes.note(*first, change.value());

@@ -118,13 +118,31 @@ pub(crate) fn split_scope(key: &[u8]) -> Option<(KeyGroup, StateId, &[u8])> {
 fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut from = 0;
     loop {
-        let zero = from + bytes.get(from..)?.iter().position(|byte| *byte == 0)?;
+        let zero = from + zero_in(bytes.get(from..)?)?;
         match bytes.get(zero + 1)? {
             0 => return Some((bytes.get(..zero)?, bytes.get(zero + END.len()..)?)),
             0xFF => from = zero + ZERO.len(),
             _ => return None,
         }
     }
+}
+
+/// Where the first zero byte is. Keys are too short for a general search to pay, and too long to
+/// look at each byte.
+#[inline]
+fn zero_in(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each zero byte, and perhaps of bytes behind the first.
+        let zeros = word.wrapping_sub(ONES) & !word & HIGHS;
+        if zeros != 0 {
+            return Some(index * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    Some(words.len() * 8 + rest.iter().position(|byte| *byte == 0)?)
 }
 
 /// The bytes that an escaped part stands for; `buffer` holds them if they differ.

@@ -50,6 +50,7 @@ mod scan;
 mod snapshot_task;
 mod store;
 mod tuning;
+mod writes;
 
 pub use backend::RocksDbBackend;
 pub use factory::{MemoryUsage, RocksDbBackendFactory};

@@ -5,52 +5,48 @@
 use std::sync::Arc;
 
 use millpond_state::{MapVisitor, Result};
-use rocksdb::{DBRawIterator, WriteBatch};
+use rocksdb::DBRawIterator;
 
 use crate::backend::RocksDbBackend;
 use crate::batch::{Change, decided};
 use crate::layout;
 use crate::store::{Store, check_ended};
 use crate::tuning::map_read_options;
+use crate::writes::Writes;
 
 /// User keys of a map that are deleted one by one. A range deletion costs the same for any number,
 /// but every later read that meets it.
 const DELETED_SINGLY_MAX: usize = 512;
 
-/// A write batch of that size is written.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-
 impl RocksDbBackend {
     /// Deletes the map.
     pub(crate) fn delete_map(&mut self) -> Result<()> {
         let end = self.end_of_map();
-        let mut batch = WriteBatch::default();
+        let mut writes = Writes::default();
         let mut keys = map_iterator(&self.store, &self.key, &end);
         while let Some(key) = keys.key() {
-            if batch.len() == DELETED_SINGLY_MAX {
-                batch.clear();
-                batch.delete_range(&self.key[..], &end[..]);
+            if writes.len() == DELETED_SINGLY_MAX {
+                writes.clear();
+                writes.delete_range(&self.key, &end);
                 break;
             }
-            batch.delete(key);
+            writes.delete(key);
             keys.next();
         }
         check_ended(&keys)?;
-        if batch.is_empty() { Ok(()) } else { self.store.write(&batch) }
+        writes.send(&self.store)
     }
 
     /// Visits the map and applies what the visitor decides.
     pub(crate) fn visit_map(&mut self, visit: &mut MapVisitor<'_>) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        let outcome = self.visit_map_into(visit, &mut batch);
-        if !batch.is_empty() {
-            self.store.write(&batch)?;
-        }
+        let mut writes = Writes::default();
+        let outcome = self.visit_map_into(visit, &mut writes);
+        writes.send(&self.store)?;
         outcome
     }
 
-    /// Leaves the last changes in `batch`, also on an error.
-    fn visit_map_into(&mut self, visit: &mut MapVisitor<'_>, batch: &mut WriteBatch) -> Result<()> {
+    /// Leaves the last changes in `writes`, also on an error.
+    fn visit_map_into(&mut self, visit: &mut MapVisitor<'_>, writes: &mut Writes) -> Result<()> {
         let end = self.end_of_map();
         let store = Arc::clone(&self.store);
         let mut entries = map_iterator(&store, &self.key, &end);
@@ -59,13 +55,10 @@ impl RocksDbBackend {
             let walk = visit(user_key, &mut self.edit.begin(Some(value)))?;
             match decided(&self.edit)? {
                 Change::None => {}
-                Change::Put(value) => batch.put(key, value),
-                Change::Delete => batch.delete(key),
+                Change::Put(value) => writes.put(key, value),
+                Change::Delete => writes.delete(key),
             }
-            if batch.size_in_bytes() >= BATCH_BYTES_MAX {
-                store.write(batch)?;
-                batch.clear();
-            }
+            writes.send_if_large(&store)?;
             if walk.is_break() {
                 return Ok(());
             }

@@ -11,15 +11,13 @@ use millpond_state::{
     EntryKey, EntrySource, ErrorKind, KeyedBackend, Result, SnapshotEntry, StateError, StateId,
     check_user_key_len, check_value_len,
 };
-use rocksdb::{SstFileWriter, WriteBatch};
+use rocksdb::SstFileWriter;
 
 use crate::backend::RocksDbBackend;
 use crate::error::rocksdb_error;
 use crate::layout;
 use crate::store::Store;
-
-/// A write batch of that size is written.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+use crate::writes::Writes;
 
 /// A state of the source: its id here, and whether it is a map.
 type Restored = (StateId, bool);
@@ -81,26 +79,22 @@ struct Loader<'s> {
     files: Vec<PathBuf>,
     last_key: Vec<u8>,
     /// Where entries go once the order was broken.
-    batch: Option<WriteBatch>,
+    writes: Option<Writes>,
 }
 
 impl<'s> Loader<'s> {
     const fn new(store: &'s Store) -> Self {
-        Self { store, writer: None, files: Vec::new(), last_key: Vec::new(), batch: None }
+        Self { store, writer: None, files: Vec::new(), last_key: Vec::new(), writes: None }
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if let Some(batch) = &mut self.batch {
-            batch.put(key, value);
-            if batch.size_in_bytes() >= BATCH_BYTES_MAX {
-                self.store.write(batch)?;
-                batch.clear();
-            }
-            return Ok(());
+        if let Some(writes) = &mut self.writes {
+            writes.put(key, value);
+            return writes.send_if_large(self.store);
         }
         if !self.last_key.is_empty() && key <= &self.last_key[..] {
             self.take_files_over()?;
-            self.batch = Some(WriteBatch::default());
+            self.writes = Some(Writes::default());
             return self.add(key, value);
         }
         self.last_key.clear();
@@ -142,10 +136,7 @@ impl<'s> Loader<'s> {
 
     fn finish(mut self) -> Result<()> {
         self.take_files_over()?;
-        match self.batch {
-            Some(batch) if !batch.is_empty() => self.store.write(&batch),
-            _ => Ok(()),
-        }
+        self.writes.map_or(Ok(()), |mut writes| writes.send(self.store))
     }
 }
 
