@@ -425,6 +425,22 @@ fn compare_restores(keys: u64, value_bytes: usize, rounds: usize) {
     }
 }
 
+/// How long the synchronous part of a snapshot takes after that many writes.
+fn time_barriers(s: &mut Subjects, writes: usize, rounds: usize) {
+    let request = SnapshotRequest::full(CheckpointId::new(1));
+    let mut rng = Rng::new(1);
+    for count in [0, writes / 10, writes] {
+        let times = (0..rounds).map(|_| {
+            put(s, &mut rng, count);
+            let start = Instant::now();
+            black_box(s.backend.snapshot(&request).unwrap());
+            start.elapsed().as_secs_f64() * 1e6
+        });
+        let (times, what) = (median(times.collect()), format!("barrier after {count} writes"));
+        println!("  {what:32} {times:14.1} us");
+    }
+}
+
 /// Processor time of this thread, if the system tells.
 fn thread_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -462,6 +478,7 @@ fn compare(keys: u64, value_bytes: usize, sizes: &Sizes) {
         let (raw_rate, backend_rate, ratio) = (rate(raw), rate(backend), raw / backend);
         println!("  {:32} {raw_rate:8.3} {backend_rate:8.3} {ratio:6.2}", series.name);
     }
+    time_barriers(&mut subjects, operations, sizes.rounds);
     compare_restores(keys, value_bytes, sizes.rounds);
 }
 
