@@ -4,7 +4,7 @@
 //! instance and its snapshots do. There is no write-ahead log: what makes state durable is the
 //! checkpoint. List appends are merge operands, maps are ranges of keys with a common prefix, and a
 //! snapshot is a RocksDB snapshot, which costs nothing to take and is written out by an iterator,
-//! since the [order of keys](layout) is the canonical order.
+//! since the order of keys is the canonical order.
 //!
 //! ```text
 //! RocksDbBackendFactory      one for a process: options, state folder, memory budget
