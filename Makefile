@@ -1,15 +1,20 @@
-# Millpond. `make` lists what there is. Needs Rust (rustup fetches the rest) and a C compiler, since
-# zstd is built from C. Every target can be run again.
+# Millpond. `make` lists what there is. Needs Rust (rustup fetches the rest) and a C and C++ compiler,
+# for zstd and RocksDB. Every target can be run again.
+#
+# RocksDB is compiled once for a machine, by .ci/rocksdb.sh, into the user's cache folder; `make demo`
+# does without it.
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MILLPOND := $(TARGET_DIR)/release/millpond
 KILLS ?= 100
+BACKEND ?= memory
+WITH_ROCKSDB := env="$$(.ci/rocksdb.sh)" && eval "$$env" &&
 SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test rocksdb kill-test model-test bench fuzz-smoke fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench fuzz-smoke fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -23,27 +28,26 @@ tools:
 		echo "a C compiler is missing: on Debian or Ubuntu, sudo apt install build-essential"; exit 1; }
 
 build: tools ## build the command with every backend at target/release/millpond
-	$(CARGO) build --release --locked -p millpond-cli
+	$(WITH_ROCKSDB) $(CARGO) build --release --locked -p millpond-cli
 
-demo: build ## run the flights job, kill it twice, restore it, compare with a single pass
-	$(MILLPOND) demo --kills 2
+demo: tools ## run the flights job, kill it twice, restore it, compare (BACKEND=rocksdb for that one)
+ifeq ($(BACKEND),memory)
+	$(CARGO) build --release --locked -p millpond-cli --no-default-features
+else
+	$(WITH_ROCKSDB) $(CARGO) build --release --locked -p millpond-cli
+endif
+	$(MILLPOND) demo --kills 2 --state-backend $(BACKEND)
 
 test: tools ## run all tests; documentation, a short kill test and tiny benchmarks included
-	@echo "Installs nothing but crates, into cargo's own folders."
-	$(CARGO) test --workspace --locked
-	$(CARGO) test --locked -p millpond-benches --benches
+	@echo "Installs libclang if it is missing, crates into cargo's folders, and RocksDB, compiled" \
+		"once for this machine, into the user's cache folder."
+	$(WITH_ROCKSDB) $(CARGO) test --workspace --locked
+	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-benches --features rocksdb --benches
 
-rocksdb: tools ## build RocksDB once for this machine if it is missing, and test what stands on it
-	@echo "Installs libclang if it is missing, and keeps the library in the user's cache folder."
-	env="$$(.ci/rocksdb.sh)" && eval "$$env" && \
-		$(CARGO) test --locked -p millpond-rocksdb && \
-		$(CARGO) test --locked -p millpond-cli --features rocksdb && \
-		$(CARGO) test --locked -p millpond-benches --features rocksdb --bench rocksdb
-
-kill-test: build ## kill each job 100 times at random moments (KILLS=n for another number)
-	$(MILLPOND) demo --job flights --kills $(KILLS)
-	$(MILLPOND) demo --job aircraft-days --kills $(KILLS)
-	$(MILLPOND) demo --job timeouts --kills $(KILLS)
+kill-test: build ## kill each job 100 times at random moments (KILLS=n, BACKEND=rocksdb)
+	$(MILLPOND) demo --job flights --kills $(KILLS) --state-backend $(BACKEND)
+	$(MILLPOND) demo --job aircraft-days --kills $(KILLS) --state-backend $(BACKEND)
+	$(MILLPOND) demo --job timeouts --kills $(KILLS) --state-backend $(BACKEND)
 
 model-test: tools ## compare 100000 random sequences of operations with a model (SEQUENCES=n)
 	SEQUENCES=$(SEQUENCES) $(CARGO) test --release --locked -p millpond-tests --test sequences
@@ -66,10 +70,11 @@ fmt: ## format all source
 
 lint: tools ## check format and lints
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(WITH_ROCKSDB) $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --locked -p millpond-cli --no-default-features -- -D warnings
 
 doc: tools ## build the documentation, warnings are errors
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	$(WITH_ROCKSDB) RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 deny: tools ## check licences, advisories and sources of all dependencies
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \

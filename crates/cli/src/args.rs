@@ -235,6 +235,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
+    /// What keeps the state while the job runs
+    #[arg(long, value_enum, default_value_t = StateBackend::Memory)]
+    pub(crate) state_backend: StateBackend,
+
     /// How often to kill; more than 10 take several runs of the job, each compared
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) kills: u32,
@@ -275,6 +279,16 @@ impl DemoJob {
             Self::Flights => "totals",
             Self::AircraftDays => "days",
             Self::Timeouts => "timers:event",
+        }
+    }
+}
+
+impl StateBackend {
+    /// What `--state-backend` calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Rocksdb => "rocksdb",
         }
     }
 }

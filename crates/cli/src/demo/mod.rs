@@ -98,6 +98,7 @@ fn play(
     totals.rounds += 1;
     let plan = RoundPlan {
         job: args.job,
+        state_backend: args.state_backend,
         input: args.job_input().to_path_buf(),
         output: workplace.round(totals.rounds),
         records: expected.records,

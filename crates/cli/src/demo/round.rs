@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::child::{ChildEvent, JobProcess};
 use super::kill::{Moment, Random, Trigger, Watch};
-use crate::args::DemoJob;
+use crate::args::{DemoJob, StateBackend};
 use crate::error::{CliError, Result};
 use crate::{background, console, table};
 
@@ -21,6 +21,7 @@ pub(super) enum Pace {
 #[derive(Clone, Debug)]
 pub(super) struct RoundPlan {
     pub(super) job: DemoJob,
+    pub(super) state_backend: StateBackend,
     pub(super) input: PathBuf,
     pub(super) output: PathBuf,
     /// Records of the input.
@@ -126,6 +127,7 @@ impl Round {
                 .to_vec();
         args.push(format!("--input={}", plan.input.display()));
         args.push(format!("--output={}", plan.output.display()));
+        args.push(format!("--state-backend={}", plan.state_backend.name()));
         args.push(format!("--parallelism={parallelism}"));
         args.push(format!("--rate={rate}"));
         args.push(format!("--interval={interval}"));
