@@ -97,6 +97,24 @@ impl SubtaskEnv {
         Ok(self.max_parallelism.range_of(self.id.index.get(), self.parallelism)?)
     }
 
+    /// Ends a subtask whose neighbour has gone, as `error` says: because the job ends, or because it
+    /// failed. What the job has said before it says stop still counts: a last commit may be among
+    /// it, and whoever reads it late must not miss it.
+    pub(crate) fn outlive_neighbour(
+        &self,
+        error: JobError,
+        mut commit: impl FnMut(CheckpointId) -> Result<()>,
+    ) -> Result<()> {
+        self.report(JobEvent::Failed(error.context(&self.id)));
+        loop {
+            match self.control.recv() {
+                Ok(Control::Completed { checkpoint, commit: true }) => commit(checkpoint)?,
+                Ok(Control::Stop) | Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Says that state is restored, then waits for the word to begin; `false` if the job ends
     /// before that.
     pub(crate) fn ready(&self) -> bool {

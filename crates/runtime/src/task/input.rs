@@ -13,7 +13,7 @@ use super::keyed::wall_ms;
 use super::snapshot::Frozen;
 use crate::barrier::{Aligner, BarrierAction, BarrierEvent, BarrierHandler, ChannelSet, Tracker};
 use crate::channel::{Barrier, Message, Signal, disconnected};
-use crate::error::Result;
+use crate::error::{JobErrorKind, Result};
 use crate::output::VertexOutputs;
 use crate::watermark::{Timestamp, WatermarkTracker};
 
@@ -188,6 +188,16 @@ enum Arrived<A, B> {
 
 impl<O: InputOperator> OperatorTask<O> {
     fn run(mut self, inputs: &Inputs<O::In, O::Broadcast>) -> Result<()> {
+        match self.work(inputs) {
+            Err(error) if error.kind() == JobErrorKind::Cancelled => {
+                let commit = |checkpoint| self.outputs.commit(checkpoint);
+                self.env.outlive_neighbour(error, commit)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn work(&mut self, inputs: &Inputs<O::In, O::Broadcast>) -> Result<()> {
         loop {
             match self.wait(inputs)? {
                 Arrived::JobGone | Arrived::Control(Control::Stop) => return Ok(()),
@@ -342,3 +352,6 @@ impl<O: InputOperator> OperatorTask<O> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
