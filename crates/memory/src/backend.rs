@@ -1,16 +1,23 @@
 //! The backend: the contract of [`KeyedBackend`] over tables of segments.
 
+use std::sync::Arc;
+
+use millpond_snapshot::ChangeKind;
+use millpond_snapshot::incremental::CHAIN_FORMAT;
 use millpond_state::{
     BatchVisitor, CheckpointId, EditBuffer, EntryKey, EntrySource, EntryVisitor, ErrorKind,
-    KeyGroupRange, KeyedBackend, MapVisitor, MaxParallelism, Result, SnapshotRequest, SnapshotTask,
-    StateDescriptor, StateError, StateId, StateRegistry, check_user_key_len, check_value_len,
+    FileSource, FilesTask, KeyGroupRange, KeyedBackend, MapVisitor, MaxParallelism, Result,
+    SnapshotForm, SnapshotRequest, SnapshotTask, StateDescriptor, StateError, StateId,
+    StateRegistry, check_user_key_len, check_value_len,
 };
 
+use crate::chain::Chains;
+use crate::delta::{IncrementalSnapshot, Since};
 use crate::env::Env;
 use crate::epochs::Epochs;
 use crate::linear_table::Written;
 use crate::map_visit::{Visit, visit_map};
-use crate::options::MemoryOptions;
+use crate::options::{IncrementalOptions, MemoryOptions};
 use crate::probe::{Probe, address_hash};
 use crate::short::short_key;
 use crate::snapshot_task::{MemorySnapshot, SharedTable};
@@ -28,6 +35,10 @@ pub struct MemoryBackend {
     pub(crate) env: Env,
     edit: EditBuffer,
     epochs: Epochs,
+    pub(crate) chains: Chains,
+    incremental: IncrementalOptions,
+    /// Whether nothing was restored yet.
+    pub(crate) is_fresh: bool,
 }
 
 impl MemoryBackend {
@@ -53,9 +64,12 @@ impl MemoryBackend {
             max_parallelism,
             registry: StateRegistry::new(),
             tables: Vec::new(),
-            env: Env::new(options.memory_bytes_max),
+            env: Env::new(options),
             edit: EditBuffer::new(),
             epochs: Epochs::default(),
+            chains: Chains::default(),
+            incremental: options.incremental,
+            is_fresh: true,
         })
     }
 
@@ -152,6 +166,22 @@ impl MemoryBackend {
         })
     }
 
+    /// The synchronous part of a snapshot: ends the epoch, which is returned too.
+    fn freeze(&mut self, request: &SnapshotRequest) -> (MemorySnapshot, u32) {
+        let tables = self.share_tables();
+        let (epoch, confirmed) = (self.env.epoch, self.epochs.confirmed());
+        self.epochs.ended(request.checkpoint, epoch);
+        self.end_epoch(request.form == SnapshotForm::Incremental);
+        let states = self.registry.persisted_descriptors();
+        (MemorySnapshot { states, tables, confirmed }, epoch)
+    }
+
+    /// Writes from now on belong to the next epoch.
+    pub(crate) fn end_epoch(&mut self, note_deleted: bool) {
+        self.env.tombstones.seal(self.env.epoch, note_deleted);
+        self.env.epoch = self.env.epoch.saturating_add(1);
+    }
+
     /// Shares the segments of all tables, by key group, then state.
     fn share_tables(&mut self) -> Vec<SharedTable> {
         let mut shared = Vec::new();
@@ -208,7 +238,11 @@ impl KeyedBackend for MemoryBackend {
         if table.group(at.group())?.is_none_or(|group| group.find(&probe).is_none()) {
             return Ok(());
         }
-        table.group_mut(at.group(), &mut self.env)?.remove(&probe, &mut self.env)
+        table.group_mut(at.group(), &mut self.env)?.remove(&probe, &mut self.env)?;
+        let change = if is_map { ChangeKind::MapDeleted } else { ChangeKind::Deleted };
+        self.env.tombstones.set_table(state.index() as u16, at.group().get());
+        self.env.note_deleted((at.key(), at.namespace()), (change, &[]));
+        Ok(())
     }
 
     fn append(&mut self, state: StateId, at: EntryKey<'_>, bytes: &[u8]) -> Result<()> {
@@ -255,6 +289,7 @@ impl KeyedBackend for MemoryBackend {
         entries: &[EntryKey<'_>],
         change: &mut BatchVisitor<'_>,
     ) -> Result<()> {
+        self.env.tombstones.set_table(state.index() as u16, 0);
         let Some(table) = self.tables.get_mut(state.index()).filter(|table| table.is_plain())
         else {
             return self.update_unusual(state, entries, change);
@@ -313,7 +348,10 @@ impl KeyedBackend for MemoryBackend {
             group.write(&probe, env, |segment, env| {
                 segment.map_remove(&probe, user_key, env).map(Written::removed_if)
             })
-        })
+        })?;
+        self.env.tombstones.set_table(state.index() as u16, at.group().get());
+        self.env.note_deleted((at.key(), at.namespace()), (ChangeKind::Deleted, user_key));
+        Ok(())
     }
 
     fn map_visit(
@@ -327,7 +365,10 @@ impl KeyedBackend for MemoryBackend {
             return Ok(());
         }
         let group = table.group_mut(at.group(), &mut self.env)?;
-        let mut visit = Visit { buffer: &mut self.edit, visitor: visit };
+        self.env.tombstones.set_table(state.index() as u16, at.group().get());
+        let notes_removed = self.env.tombstones.is_on();
+        let mut visit =
+            Visit { buffer: &mut self.edit, visitor: visit, removed: Vec::new(), notes_removed };
         visit_map(group, &Probe::new(&at), &mut visit, &mut self.env)
     }
 
@@ -367,25 +408,55 @@ impl KeyedBackend for MemoryBackend {
     }
 
     fn snapshot(&mut self, request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>> {
-        let tables = self.share_tables();
-        let confirmed = self.epochs.confirmed();
-        self.epochs.ended(request.checkpoint, self.env.epoch);
-        self.env.epoch = self.env.epoch.saturating_add(1);
-        let states = self.registry.persisted_descriptors();
-        let task = Box::new(MemorySnapshot { states, tables, confirmed });
-        Ok(self.registry.filter_snapshot(task))
+        let (task, _) = self.freeze(request);
+        Ok(self.registry.filter_snapshot(Box::new(task)))
+    }
+
+    fn snapshot_files(&mut self, request: &SnapshotRequest) -> Result<Option<Box<dyn FilesTask>>> {
+        if request.form != SnapshotForm::Incremental {
+            return Ok(None);
+        }
+        let (state, epoch) = self.freeze(request);
+        let since = self.chains.confirmed.as_ref().and_then(|chain| {
+            let deleted = self.env.tombstones.since(chain.epoch)?;
+            Some(Since { chain: Arc::clone(chain), deleted })
+        });
+        Ok(Some(Box::new(IncrementalSnapshot {
+            checkpoint: request.checkpoint,
+            epoch,
+            state,
+            filter: self.registry.freeze_filter(),
+            since,
+            options: self.incremental,
+            written: self.chains.written.clone(),
+        })))
+    }
+
+    fn opens_files_of(&self, backend: &str) -> bool {
+        backend == CHAIN_FORMAT
     }
 
     fn checkpoint_completed(&mut self, checkpoint: CheckpointId) {
         self.epochs.completed(checkpoint);
+        if let Some(epoch) = self.chains.completed(checkpoint) {
+            self.env.tombstones.forget(epoch);
+        }
     }
 
     fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
         self.epochs.aborted(checkpoint);
+        self.chains.aborted(checkpoint);
     }
 
     fn restore(&mut self, source: &mut dyn EntrySource) -> Result<u64> {
+        // Nothing that was restored before can be built on alone.
+        self.chains.confirmed = None;
+        self.is_fresh = false;
         crate::restore::restore(self, source)
+    }
+
+    fn restore_files(&mut self, source: &mut dyn FileSource, groups: KeyGroupRange) -> Result<u64> {
+        crate::restore::restore_files(self, source, groups)
     }
 }
 

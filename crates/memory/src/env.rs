@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use millpond_snapshot::ChangeKind;
 use millpond_state::{ErrorKind, Result, StateError};
 
+use crate::options::MemoryOptions;
 use crate::segment::Segment;
+use crate::tombstones::Tombstones;
 
 /// State of a backend instance that is not in its tables.
 #[derive(Debug)]
@@ -20,6 +23,9 @@ pub(crate) struct Env {
     memory_bytes_max: u64,
     /// Whether the bound doesn't hold just now: deleting may copy a segment to make room.
     is_deleting: bool,
+    /// What was deleted since the last confirmed incremental checkpoint.
+    pub(crate) tombstones: Tombstones,
+    tombstone_percent_max: u32,
     /// Memory that only snapshots hold.
     pub(crate) detached: DetachedBytes,
     /// Offsets and hashes of a segment that is being rebuilt.
@@ -29,14 +35,16 @@ pub(crate) struct Env {
 }
 
 impl Env {
-    /// The environment of an empty backend bounded to `memory_bytes_max`.
-    pub(crate) fn new(memory_bytes_max: Option<u64>) -> Self {
+    /// The environment of an empty backend with these settings.
+    pub(crate) fn new(options: MemoryOptions) -> Self {
         Self {
             epoch: 1,
             moves: 0,
             memory_bytes: 0,
-            memory_bytes_max: memory_bytes_max.unwrap_or(u64::MAX),
+            memory_bytes_max: options.memory_bytes_max.unwrap_or(u64::MAX),
             is_deleting: false,
+            tombstones: Tombstones::default(),
+            tombstone_percent_max: options.incremental.tombstone_percent_max,
             detached: DetachedBytes::default(),
             offsets: Vec::new(),
             bytes: Vec::new(),
@@ -46,7 +54,18 @@ impl Env {
     /// Memory held by tables and snapshots.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let scratch = self.offsets.capacity() * size_of::<(u32, u64)>() + self.bytes.capacity();
-        self.memory_bytes + self.detached.get() + scratch as u64
+        let noted = self.tombstones.memory_bytes();
+        self.memory_bytes + self.detached.get() + scratch as u64 + noted
+    }
+
+    /// Notes that something was deleted in the table that the tombstones were told of.
+    #[inline]
+    pub(crate) fn note_deleted(&mut self, entry: (&[u8], &[u8]), deleted: (ChangeKind, &[u8])) {
+        if self.tombstones.is_on() {
+            let percent = u64::from(self.tombstone_percent_max);
+            let bytes_max = self.memory_bytes.saturating_mul(percent) / 100;
+            self.tombstones.note(entry, deleted, bytes_max);
+        }
     }
 
     /// Notes that something held `before` bytes and holds `after` now.

@@ -16,6 +16,9 @@
 //!                            large values and maps beside it
 //! ```
 //!
+//! An incremental snapshot writes what changed since the last confirmed one: entries carry the epoch
+//! of their last change, and deletions are noted until they are confirmed.
+//!
 //! The state is lost with the process: restore it from a checkpoint.
 //!
 //! ```
@@ -31,6 +34,8 @@
 mod backend;
 mod batch;
 mod blob;
+mod chain;
+mod delta;
 mod entry_layout;
 mod env;
 mod epochs;
@@ -51,6 +56,7 @@ mod side;
 mod slot;
 mod snapshot_task;
 mod table;
+mod tombstones;
 
 pub use backend::MemoryBackend;
-pub use options::{MemoryBackendFactory, MemoryOptions};
+pub use options::{IncrementalOptions, MemoryBackendFactory, MemoryOptions};

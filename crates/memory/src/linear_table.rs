@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use millpond_snapshot::ChangeKind;
 use millpond_state::{BatchVisitor, Decision, EditBuffer, EntryKey, Result, check_value_len};
 
 use crate::env::Env;
@@ -151,7 +152,12 @@ impl LinearTable {
     ) -> Result<()> {
         match buffer.decision() {
             Decision::Keep => Ok(()),
-            Decision::Remove => self.remove(&Probe::new(at), env),
+            Decision::Remove => {
+                self.remove(&Probe::new(at), env)?;
+                env.tombstones.set_group(at.group().get());
+                env.note_deleted((at.key(), at.namespace()), (ChangeKind::Deleted, &[]));
+                Ok(())
+            }
             Decision::Replace if present => self.put_slow(at, buffer.bytes(), env),
             Decision::Replace => {
                 let value = buffer.bytes();

@@ -6,6 +6,7 @@
 use core::ops::ControlFlow;
 use std::sync::Arc;
 
+use millpond_snapshot::ChangeKind;
 use millpond_state::{Decision, EditBuffer, MapVisitor, Result};
 
 use crate::env::Env;
@@ -21,6 +22,24 @@ pub(crate) struct Visit<'a, 'v> {
     pub(crate) buffer: &'a mut EditBuffer,
     /// The visitor.
     pub(crate) visitor: &'a mut MapVisitor<'v>,
+    /// User keys that were removed and are not noted yet, each after its length.
+    pub(crate) removed: Vec<u8>,
+    /// Whether removed user keys are to be noted.
+    pub(crate) notes_removed: bool,
+}
+
+impl Visit<'_, '_> {
+    /// Notes what was removed, now that it is.
+    fn note_removed(&mut self, probe: &Probe<'_>, env: &mut Env) {
+        let mut rest = self.removed.as_slice();
+        while let Some((len, after)) = rest.split_first_chunk() {
+            let len = usize::from(u16::from_le_bytes(*len));
+            let Some((user_key, after)) = after.split_at_checked(len) else { break };
+            env.note_deleted((probe.key, probe.namespace), (ChangeKind::Deleted, user_key));
+            rest = after;
+        }
+        self.removed.clear();
+    }
 }
 
 /// Visits the user keys of a map in ascending order and applies what the visitor decides.
@@ -40,6 +59,9 @@ pub(crate) fn visit_map(
             edited.clear();
             let (outcome, changed) = edit_packed(packed, env.epoch, visit, &mut edited);
             let stored = if changed { store(table, probe, &found, &edited, env) } else { Ok(()) };
+            if stored.is_ok() {
+                visit.note_removed(probe, env);
+            }
             env.bytes = edited;
             outcome.and(stored)
         }
@@ -80,6 +102,7 @@ fn visit_chunks(
                 at = next;
                 Ok(Written::removed_if(emptied))
             })?;
+            visit.note_removed(probe, env);
         }
         if outcome? == ControlFlow::Break(()) {
             break;
@@ -155,6 +178,11 @@ fn decide(entry: &MapEntry<'_>, visit: &mut Visit<'_, '_>) -> (Result<ControlFlo
         millpond_state::check_value_len(visit.buffer.bytes().len()).map(|()| flow)
     });
     let decision = if outcome.is_ok() { visit.buffer.decision() } else { Decision::Keep };
+    if decision == Decision::Remove && visit.notes_removed {
+        // The limit of user keys is that of the length field.
+        visit.removed.extend_from_slice(&(entry.user_key.len() as u16).to_le_bytes());
+        visit.removed.extend_from_slice(entry.user_key);
+    }
     (outcome, decision)
 }
 

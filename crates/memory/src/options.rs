@@ -15,19 +15,70 @@ pub struct MemoryOptions {
     /// Overwriting a value in place always works, unless a snapshot shares its segment: then the
     /// copy must fit. Deleting always works, even if it has to copy a segment past the bound.
     pub memory_bytes_max: Option<u64>,
+    /// How incremental snapshots are laid out.
+    pub incremental: IncrementalOptions,
+}
+
+/// When an incremental snapshot is written as a new base instead of another delta. Restoring reads
+/// the base and all deltas since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IncrementalOptions {
+    /// Most entries of all deltas together, deletions included, for each 100 of the base.
+    pub delta_percent_max: u32,
+    /// Most files of a checkpoint of one instance, the base included.
+    pub chain_files_max: u32,
+    /// Most bytes of deletions that are remembered until a checkpoint is complete, for each 100
+    /// bytes of state; past them the next snapshot is a base. 64 KiB are always remembered.
+    pub tombstone_percent_max: u32,
+}
+
+impl IncrementalOptions {
+    /// The default settings.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { delta_percent_max: 50, chain_files_max: 32, tombstone_percent_max: 25 }
+    }
+
+    /// With another [`Self::delta_percent_max`].
+    #[must_use]
+    pub const fn with_delta_percent_max(mut self, percent: u32) -> Self {
+        self.delta_percent_max = percent;
+        self
+    }
+
+    /// With another [`Self::chain_files_max`].
+    #[must_use]
+    pub const fn with_chain_files_max(mut self, files: u32) -> Self {
+        self.chain_files_max = files;
+        self
+    }
+}
+
+impl Default for IncrementalOptions {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl MemoryOptions {
     /// The default settings: no bound.
     #[must_use]
     pub const fn new() -> Self {
-        Self { memory_bytes_max: None }
+        Self { memory_bytes_max: None, incremental: IncrementalOptions::new() }
     }
 
     /// Bounds the memory of one instance.
     #[must_use]
     pub const fn with_memory_bytes_max(mut self, bytes: u64) -> Self {
         self.memory_bytes_max = Some(bytes);
+        self
+    }
+
+    /// With other settings of incremental snapshots.
+    #[must_use]
+    pub const fn with_incremental(mut self, incremental: IncrementalOptions) -> Self {
+        self.incremental = incremental;
         self
     }
 }

@@ -3,12 +3,17 @@
 //! Maps come as one entry for each user key, ascending: they are collected and added as a whole.
 //! Restored entries belong to the current epoch: no completed checkpoint of this instance has them.
 
+use std::sync::Arc;
+
+use millpond_snapshot::incremental::parse_chain_file;
+use millpond_snapshot::{ByteSource, ChainReader, SnapshotError, SnapshotErrorKind};
 use millpond_state::{
-    EntryKey, EntrySource, KeyGroup, Result, SnapshotEntry, StateId, check_user_key_len,
-    check_value_len,
+    EntryKey, EntrySource, FileReader, FileSource, KeyGroup, KeyGroupRange, KeyedBackend, Result,
+    SnapshotEntry, StateId, StoredFile, check_user_key_len, check_value_len,
 };
 
 use crate::backend::MemoryBackend;
+use crate::chain::{Chain, ChainFile};
 use crate::linear_table::Written;
 use crate::map_chunks::MapChunks;
 use crate::packed_map::{self, MapEntry};
@@ -84,6 +89,75 @@ pub(crate) fn restore(backend: &mut MemoryBackend, source: &mut dyn EntrySource)
     }
     backend.finish_map(&mut pending)?;
     Ok(count)
+}
+
+/// Adds the entries of `groups` in the files of `source`. If those are all of this instance, its
+/// next snapshot may build on them.
+pub(crate) fn restore_files(
+    backend: &mut MemoryBackend,
+    source: &mut dyn FileSource,
+    groups: KeyGroupRange,
+) -> Result<u64> {
+    if !backend.opens_files_of(source.backend()) {
+        return Err(foreign(source.backend()));
+    }
+    let mut files = Vec::new();
+    for file in source.files() {
+        files.push((file.name.as_str(), Opened(source.open(&file.name)?)));
+    }
+    let reader = ChainReader::open(files)?;
+    let count = restore(backend, &mut reader.entries(groups))?;
+    let own = backend.key_groups();
+    let is_whole = backend.is_fresh && groups == own && source.key_groups() == own;
+    backend.is_fresh = false;
+    backend.chains.confirmed = None;
+    if is_whole {
+        let chain = chain_of(source, &reader, backend.env.epoch);
+        backend.chains.confirmed = Some(Arc::new(chain));
+        backend.end_epoch(true);
+    }
+    Ok(count)
+}
+
+fn chain_of(source: &dyn FileSource, reader: &ChainReader<Opened>, epoch: u32) -> Chain {
+    let mut files: Vec<&StoredFile> = source.files().iter().collect();
+    files.sort_by_key(|file| parse_chain_file(&file.name).map(|(position, _)| position));
+    let files = files.into_iter().zip(reader.file_entries()).map(|(file, entries)| ChainFile {
+        name: file.name.clone(),
+        identity: file.identity.clone(),
+        entries,
+    });
+    Chain { files: files.collect(), states: reader.states().to_vec(), epoch }
+}
+
+#[cold]
+fn foreign(backend: &str) -> millpond_state::StateError {
+    millpond_state::StateError::new(
+        millpond_state::ErrorKind::Incompatible,
+        format!("the memory backend cannot open files of the state backend {backend:?}"),
+    )
+}
+
+/// A file of a source as the formats see it.
+struct Opened(Box<dyn FileReader>);
+
+impl ByteSource for Opened {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> millpond_snapshot::Result<()> {
+        self.0.read_exact_at(offset, buffer).map_err(|error| match error.kind() {
+            millpond_state::ErrorKind::Corrupt => {
+                SnapshotError::new(SnapshotErrorKind::Corrupt, error.message())
+            }
+            _ => SnapshotError::io("cannot read", error),
+        })
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
 }
 
 /// The ids that the source's state indexes stand for, and whether they are maps.

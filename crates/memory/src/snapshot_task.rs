@@ -19,7 +19,7 @@ use crate::packed_map::{self, MapEntry};
 use crate::segment::{Segment, Stored};
 
 /// Entries written between two looks at the cancel flag.
-const CANCEL_CHECK_ENTRIES: u64 = 256;
+pub(crate) const CANCEL_CHECK_ENTRIES: u64 = 256;
 
 /// The segments of one state in one key group, shared with the backend.
 pub(crate) struct SharedTable {
@@ -33,6 +33,50 @@ pub(crate) struct SharedTable {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Where to account for segments that the backend no longer uses.
     pub(crate) detached: DetachedBytes,
+}
+
+impl SharedTable {
+    /// Its entries; of maps the user keys.
+    pub(crate) fn entries(&self) -> u64 {
+        if self.is_map {
+            return self.count_map_entries(|_| true, |_| true);
+        }
+        self.segments.iter().map(|segment| segment.len() as u64).sum()
+    }
+
+    /// Its entries that changed after `epoch`; of maps the user keys.
+    pub(crate) fn entries_since(&self, epoch: u32) -> u64 {
+        let changed = |segment: &&Arc<Segment>| segment.newest_epoch() > epoch;
+        if self.is_map {
+            return self.count_map_entries(
+                |segment| segment.newest_epoch() > epoch,
+                |entry| entry.epoch > epoch,
+            );
+        }
+        let segments = self.segments.iter().filter(changed);
+        let layouts = segments.flat_map(|segment| segment.entries());
+        layouts.filter(|layout| layout.epoch() > epoch).count() as u64
+    }
+
+    fn count_map_entries(
+        &self,
+        of_segment: impl Fn(&Segment) -> bool,
+        counts: impl Fn(&MapEntry<'_>) -> bool,
+    ) -> u64 {
+        let mut count = 0;
+        for segment in self.segments.iter().filter(|segment| of_segment(segment)) {
+            for layout in segment.entries() {
+                count += match segment.value(&layout) {
+                    Stored::Inline(packed) => {
+                        packed_map::entries(packed).filter(|(_, entry)| counts(entry)).count()
+                    }
+                    Stored::Map(map) => map.entries().filter(|entry| counts(entry)).count(),
+                    Stored::Blob(_) => 0,
+                };
+            }
+        }
+        count as u64
+    }
 }
 
 impl Drop for SharedTable {
@@ -67,7 +111,7 @@ impl SnapshotTask for MemorySnapshot {
         let mut places = Vec::new();
         for table in tables {
             places.clear();
-            collect_places(&table.segments, &mut places);
+            collect_places(&table.segments, 0, &mut places);
             sort_places(&table.segments, &mut places);
             for place in &places {
                 out.write_entry(&table, place)?;
@@ -79,16 +123,23 @@ impl SnapshotTask for MemorySnapshot {
 
 /// Where an entry is, and the start of its key for sorting.
 #[derive(Clone, Copy)]
-struct Place {
+pub(crate) struct Place {
     prefix: u64,
     segment: u32,
     at: u32,
 }
 
-fn collect_places(segments: &[Arc<Segment>], places: &mut Vec<Place>) {
-    places.reserve(segments.iter().map(|segment| segment.len()).sum());
+/// The places of the entries that changed after epoch `since`. There is no epoch 0.
+pub(crate) fn collect_places(segments: &[Arc<Segment>], since: u32, places: &mut Vec<Place>) {
+    if since == 0 {
+        places.reserve(segments.iter().map(|segment| segment.len()).sum());
+    }
     for (number, segment) in segments.iter().enumerate() {
-        places.extend(segment.entries().map(|layout| Place {
+        if segment.newest_epoch() <= since {
+            continue;
+        }
+        let changed = segment.entries().filter(|layout| layout.epoch() > since);
+        places.extend(changed.map(|layout| Place {
             prefix: key_prefix(layout.key(&segment.arena)),
             segment: number as u32,
             at: layout.at as u32,
@@ -96,7 +147,7 @@ fn collect_places(segments: &[Arc<Segment>], places: &mut Vec<Place>) {
     }
 }
 
-fn sort_places(segments: &[Arc<Segment>], places: &mut [Place]) {
+pub(crate) fn sort_places(segments: &[Arc<Segment>], places: &mut [Place]) {
     let address = |place: &Place| {
         let arena = segments.get(place.segment as usize).map_or(&[][..], |s| &s.arena);
         let layout = Layout::read(arena, place.at as usize);
@@ -104,6 +155,24 @@ fn sort_places(segments: &[Arc<Segment>], places: &mut [Place]) {
     };
     places
         .sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| address(a).cmp(&address(b))));
+}
+
+/// The entry at a place, without its value, its value, and the epoch of its last change.
+pub(crate) fn entry_at<'t>(
+    table: &'t SharedTable,
+    place: &Place,
+) -> Option<(SnapshotEntry<'t>, Stored<'t>, u32)> {
+    let segment = table.segments.get(place.segment as usize)?;
+    let layout = Layout::read(&segment.arena, place.at as usize);
+    let entry = SnapshotEntry {
+        group: table.group,
+        state: table.state,
+        key: layout.key(&segment.arena),
+        namespace: layout.namespace(&segment.arena),
+        user_key: &[],
+        value: &[],
+    };
+    Some((entry, segment.value(&layout), layout.epoch()))
 }
 
 /// The sink and what is known of the snapshot so far.
@@ -118,30 +187,21 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn write_entry(&mut self, table: &SharedTable, place: &Place) -> Result<()> {
-        let Some(segment) = table.segments.get(place.segment as usize) else { return Ok(()) };
-        let layout = Layout::read(&segment.arena, place.at as usize);
-        let entry = SnapshotEntry {
-            group: table.group,
-            state: table.state,
-            key: layout.key(&segment.arena),
-            namespace: layout.namespace(&segment.arena),
-            user_key: &[],
-            value: &[],
-        };
-        match segment.value(&layout) {
+        let Some((entry, stored, epoch)) = entry_at(table, place) else { return Ok(()) };
+        match stored {
             Stored::Inline(packed) if table.is_map => {
                 self.emit_map(&entry, packed_map::entries(packed).map(|(_, entry)| entry))
             }
-            Stored::Inline(value) => self.emit(&SnapshotEntry { value, ..entry }, layout.epoch()),
+            Stored::Inline(value) => self.emit(&SnapshotEntry { value, ..entry }, epoch),
             Stored::Map(map) => self.emit_map(&entry, map.entries()),
             Stored::Blob(blob) => {
                 if let Some(value) = blob.contiguous() {
-                    return self.emit(&SnapshotEntry { value, ..entry }, layout.epoch());
+                    return self.emit(&SnapshotEntry { value, ..entry }, epoch);
                 }
                 let mut whole = core::mem::take(&mut self.whole);
                 whole.clear();
                 blob.copy_to(&mut whole);
-                let outcome = self.emit(&SnapshotEntry { value: &whole, ..entry }, layout.epoch());
+                let outcome = self.emit(&SnapshotEntry { value: &whole, ..entry }, epoch);
                 self.whole = whole;
                 outcome
             }

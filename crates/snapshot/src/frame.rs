@@ -1,4 +1,4 @@
-//! The framing of a full snapshot file: file header, checksummed blocks, footer.
+//! The framing of a full snapshot file and of a delta: file header, checksummed blocks, footer.
 //!
 //! ```text
 //! file header, 16 bytes                      block header, 28 bytes, then the stored bytes
@@ -25,7 +25,10 @@ use zstd::bulk::{Compressor, Decompressor};
 use crate::bytes::ByteReader;
 use crate::error::{Result, SnapshotError};
 use crate::io::{ByteSink, ByteSource, CountingSink, Window};
-use crate::version::{FULL_FOOTER_MAGIC, FULL_MAGIC, FullVersion, newer};
+use crate::version::{
+    DELTA_FOOTER_MAGIC, DELTA_MAGIC, DeltaVersion, FULL_FOOTER_MAGIC, FULL_MAGIC, FullVersion,
+    newer,
+};
 
 pub(crate) const FILE_HEADER_BYTES: usize = 16;
 pub(crate) const BLOCK_HEADER_BYTES: usize = 28;
@@ -40,6 +43,52 @@ const RAW_BYTES_PER_STORED_MAX: u64 = 32 * 1024;
 
 /// In the key-group field of blocks that belong to none.
 const NO_GROUP: u16 = u16::MAX;
+
+/// Which of the formats a file has that share this framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Full,
+    Delta,
+}
+
+impl FileKind {
+    const fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Full => FULL_MAGIC,
+            Self::Delta => DELTA_MAGIC,
+        }
+    }
+
+    const fn footer_magic(self) -> [u8; 8] {
+        match self {
+            Self::Full => FULL_FOOTER_MAGIC,
+            Self::Delta => DELTA_FOOTER_MAGIC,
+        }
+    }
+
+    const fn current_version(self) -> u16 {
+        match self {
+            Self::Full => FullVersion::CURRENT.number(),
+            Self::Delta => DeltaVersion::CURRENT.number(),
+        }
+    }
+
+    fn check_version(self, number: u16) -> Result<u16> {
+        match self {
+            Self::Full => FullVersion::from_number(number).map(FullVersion::number),
+            Self::Delta => DeltaVersion::from_number(number).map(DeltaVersion::number),
+        }
+    }
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full snapshot",
+            Self::Delta => "delta",
+        })
+    }
+}
 
 /// What a block is. The numbers are part of the format and never re-used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,40 +377,41 @@ fn decode_stored(
     Err(SnapshotError::corrupt(format!("block decompresses to {len} bytes, not {raw_bytes}")))
 }
 
-/// The 16 bytes that begin a full snapshot file of the current version.
-pub(crate) fn file_header() -> Vec<u8> {
+/// The 16 bytes that begin a file of the current version.
+pub(crate) fn file_header(kind: FileKind) -> Vec<u8> {
     let mut out = Vec::with_capacity(FILE_HEADER_BYTES);
-    out.extend_from_slice(&FULL_MAGIC);
-    out.extend_from_slice(&FullVersion::CURRENT.number().to_le_bytes());
+    out.extend_from_slice(&kind.magic());
+    out.extend_from_slice(&kind.current_version().to_le_bytes());
     out.extend_from_slice(&0u16.to_le_bytes());
     out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
     out
 }
 
-pub(crate) fn check_file_header(bytes: &[u8]) -> Result<FullVersion> {
+/// Checks the header of a file; returns the number of its version, which this build reads.
+pub(crate) fn check_file_header(kind: FileKind, bytes: &[u8]) -> Result<u16> {
     let mut reader = ByteReader::new(bytes);
     let magic = reader.magic()?;
     let (version, flags) = (reader.u16()?, reader.u16()?);
     let covered = bytes.get(..reader.position()).unwrap_or_default();
     let (found, expected) = (crc32fast::hash(covered), reader.u32()?);
-    if magic != FULL_MAGIC {
-        return Err(SnapshotError::corrupt(
-            "not a full snapshot file, or its first bytes are damaged: no magic",
-        ));
+    if magic != kind.magic() {
+        return Err(SnapshotError::corrupt(format!(
+            "not a {kind} file, or its first bytes are damaged: no magic"
+        )));
     }
     if found != expected {
         return Err(SnapshotError::corrupt(format!(
             "file header: checksum is {found:08x}, expected {expected:08x}"
         )));
     }
-    let version = FullVersion::from_number(version)?;
+    let version = kind.check_version(version)?;
     if flags != 0 {
-        return Err(newer(&format!("full snapshot flags {flags:#06x}")));
+        return Err(newer(&format!("{kind} flags {flags:#06x}")));
     }
     Ok(version)
 }
 
-/// The fixed end of a full snapshot file.
+/// The fixed end of a file; the magic is that of a full snapshot, of a delta `"MPDDEND\n"`.
 ///
 /// ```text
 /// +-------------------------------------------------+
@@ -391,7 +441,7 @@ pub(crate) struct Footer {
 }
 
 impl Footer {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self, kind: FileKind) -> Vec<u8> {
         let mut out = Vec::with_capacity(FOOTER_BYTES);
         out.extend_from_slice(&self.index_offset.to_le_bytes());
         out.extend_from_slice(&self.index_bytes.to_le_bytes());
@@ -399,14 +449,14 @@ impl Footer {
         for total in [self.entries, self.raw_bytes, self.blocks, self.file_bytes] {
             out.extend_from_slice(&total.to_le_bytes());
         }
-        out.extend_from_slice(&FullVersion::CURRENT.number().to_le_bytes());
+        out.extend_from_slice(&kind.current_version().to_le_bytes());
         out.extend_from_slice(&0u16.to_le_bytes());
-        out.extend_from_slice(&FULL_FOOTER_MAGIC);
+        out.extend_from_slice(&kind.footer_magic());
         out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
         out
     }
 
-    pub(crate) fn decode_from(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode_from(kind: FileKind, bytes: &[u8]) -> Result<Self> {
         let mut reader = ByteReader::new(bytes);
         let footer = Self {
             index_offset: reader.u64()?,
@@ -421,7 +471,7 @@ impl Footer {
         let magic = reader.magic()?;
         let covered = bytes.get(..reader.position()).unwrap_or_default();
         let (found, expected) = (crc32fast::hash(covered), reader.u32()?);
-        if magic != FULL_FOOTER_MAGIC {
+        if magic != kind.footer_magic() {
             return Err(SnapshotError::corrupt(
                 "no footer at the end: the tail of the file is missing or damaged",
             ));
@@ -431,7 +481,7 @@ impl Footer {
                 "footer: checksum is {found:08x}, expected {expected:08x}"
             )));
         }
-        if version != FullVersion::V1.number() || flags != 0 {
+        if kind.check_version(version).is_err() || flags != 0 {
             return Err(SnapshotError::corrupt(format!(
                 "footer: version {version} and flags {flags:#06x} are not those of the header"
             )));

@@ -3,6 +3,7 @@
 //! [`ByteSink`].
 //!
 //! - [`full`]: the canonical snapshot of one subtask's keyed state, also used by savepoints.
+//! - [`incremental`]: what changed since another file, and chains of such files.
 //! - [`metadata`]: the one file that makes a checkpoint exist and names everything in it.
 //! - [`verify`]: finds every damaged place of a file without restoring it.
 //! - [`version`]: which versions of each format there are.
@@ -46,6 +47,7 @@ mod bytes;
 mod error;
 mod frame;
 pub mod full;
+pub mod incremental;
 mod io;
 pub mod metadata;
 mod name;
@@ -54,10 +56,11 @@ pub mod version;
 
 pub use error::{Result, SnapshotError, SnapshotErrorKind};
 pub use full::{
-    Compression, FullEntries, FullOptions, FullReader, FullSummary, FullWriter, KeyGroupSummary,
-    StateSummary,
+    ChangeKind, Compression, FullEntries, FullOptions, FullReader, FullSummary, FullWriter,
+    KeyGroupSummary, StateSummary,
 };
+pub use incremental::{ChainEntries, ChainReader, DeltaReader, DeltaWriter};
 pub use io::{ByteSink, ByteSource, SliceSource};
 pub use metadata::CheckpointMetadata;
 pub use name::{RELATIVE_NAME_BYTES_MAX, check_relative_name};
-pub use verify::{Damage, Report, verify_full, verify_metadata, verify_object};
+pub use verify::{Damage, Report, verify_delta, verify_full, verify_metadata, verify_object};

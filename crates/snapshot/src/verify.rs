@@ -12,7 +12,9 @@ use core::fmt;
 use millpond_state::{KeyGroup, StateDescriptor};
 
 use crate::error::{Result, SnapshotError, SnapshotErrorKind};
-use crate::frame::{BlockHeader, BlockKind, BlockLoader, FILE_HEADER_BYTES, FOOTER_BYTES, Footer};
+use crate::frame::{
+    BlockHeader, BlockKind, BlockLoader, FILE_HEADER_BYTES, FOOTER_BYTES, FileKind, Footer,
+};
 use crate::full::{
     EntryCursor, EntryRules, GroupProgress, KeyGroupSummary, Last, check_file_bytes,
     first_of_block, read_footer, read_header, read_index, read_schema_at, wrong_length,
@@ -109,15 +111,32 @@ pub fn verify_metadata(name: &str, bytes: &[u8]) -> Result<Report> {
 /// [`Io`](SnapshotErrorKind::Io) if the file cannot be read;
 /// [`Unsupported`](SnapshotErrorKind::Unsupported) if a newer Millpond wrote it.
 pub fn verify_full<R: ByteSource>(source: &R, handle: Option<&FileHandle>) -> Result<Report> {
+    verify_kind(FileKind::Full, source, handle)
+}
+
+/// As [`verify_full`], for a delta file.
+///
+/// # Errors
+/// As of [`verify_full`].
+pub fn verify_delta<R: ByteSource>(source: &R, handle: Option<&FileHandle>) -> Result<Report> {
+    verify_kind(FileKind::Delta, source, handle)
+}
+
+fn verify_kind<R: ByteSource>(
+    kind: FileKind,
+    source: &R,
+    handle: Option<&FileHandle>,
+) -> Result<Report> {
     let source = HashingSource::new(source);
     let report = Report { bytes: source.len(), ..Report::default() };
-    let rules = EntryRules::unknown();
-    let mut verifier = Verifier { source: &source, loader: BlockLoader::default(), report, rules };
+    let (rules, loader) = (EntryRules::unknown(kind), BlockLoader::default());
+    let mut verifier = Verifier { kind, source: &source, loader, report, rules };
     verifier.run(handle).map_err(|error| error.in_file(source.name()))?;
     Ok(verifier.report)
 }
 
 struct Verifier<'s, R> {
+    kind: FileKind,
     source: &'s HashingSource<R>,
     loader: BlockLoader,
     report: Report,
@@ -139,13 +158,13 @@ impl<R: ByteSource> Verifier<'_, R> {
         {
             self.damaged(wrong_length(len, handle.bytes()))?;
         }
-        let long_enough = check_file_bytes(len);
+        let long_enough = check_file_bytes(self.kind, len);
         if self.whole(long_enough)?.is_none() {
             return Ok(());
         }
-        let header = read_header(self.source);
+        let header = read_header(self.kind, self.source);
         self.whole(header)?;
-        let footer = read_footer(self.source);
+        let footer = read_footer(self.kind, self.source);
         let footer = self.whole(footer)?;
         self.check_blocks(footer.as_ref())?;
         match handle {
@@ -162,7 +181,7 @@ impl<R: ByteSource> Verifier<'_, R> {
         let schema = self.whole(schema)?;
         let states = schema.as_ref().map(|(states, _)| states.as_slice());
         if let Some(states) = states {
-            self.rules = EntryRules::new(states);
+            self.rules = EntryRules::new(self.kind, states);
         }
         if let (Some(footer), Some((_, end))) = (footer, &schema)
             && *end != footer.blocks_offset()
@@ -357,7 +376,7 @@ fn walk_entries(
             _ => entries.by_state.push((entry.state, 1)),
         }
         if !cursor.advance(loader.raw(), rules)? {
-            entries.last.set(&cursor.entry(loader.raw(), group));
+            entries.last.set(cursor.change(loader.raw(), group));
             return Ok(());
         }
     }

@@ -13,6 +13,12 @@ pub const FULL_MAGIC: [u8; 8] = *b"MPDFULL\n";
 /// Magic in the footer of a full snapshot file.
 pub const FULL_FOOTER_MAGIC: [u8; 8] = *b"MPDFEND\n";
 
+/// First eight bytes of a delta file.
+pub const DELTA_MAGIC: [u8; 8] = *b"MPDDELT\n";
+
+/// Magic in the footer of a delta file.
+pub const DELTA_FOOTER_MAGIC: [u8; 8] = *b"MPDDEND\n";
+
 /// First eight bytes of a checkpoint metadata file.
 pub const METADATA_MAGIC: [u8; 8] = *b"MPDMETA\n";
 
@@ -23,6 +29,15 @@ pub const METADATA_MAGIC: [u8; 8] = *b"MPDMETA\n";
 pub enum FullVersion {
     /// Schema, blocks by key group, index and footer; blocks stored as they are or as one zstd
     /// frame; CRC-32 throughout.
+    V1 = 1,
+}
+
+/// Versions of the delta file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum DeltaVersion {
+    /// As [`FullVersion::V1`], with entries that say that something was deleted.
     V1 = 1,
 }
 
@@ -56,6 +71,30 @@ impl FullVersion {
         match number {
             1 => Ok(Self::V1),
             _ => Err(unknown("full snapshot", number, Self::CURRENT.number())),
+        }
+    }
+}
+
+impl DeltaVersion {
+    /// The oldest version that this build reads.
+    pub const OLDEST_READABLE: Self = Self::V1;
+    /// The version that this build writes.
+    pub const CURRENT: Self = Self::V1;
+
+    /// The number in the file.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The version with this number.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::SnapshotErrorKind::Unsupported) if this build does not know it.
+    pub fn from_number(number: u16) -> Result<Self> {
+        match number {
+            1 => Ok(Self::V1),
+            _ => Err(unknown("delta", number, Self::CURRENT.number())),
         }
     }
 }

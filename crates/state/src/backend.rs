@@ -10,7 +10,7 @@
 //!   `Send`, so that it may be created on one thread and used on another.
 //! - Key context is an argument; there is no current key.
 //! - An entry whose key group is outside [`KeyedBackend::key_groups`] is refused with
-//!   [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), reads included, and so is
+//!   [`ErrorKind::InvalidArgument`], reads included, and so is
 //!   an unknown state id or an operation on the wrong kind of state.
 //! - A failed write leaves the entry as it was. A failed batch has applied a prefix of its entries.
 //! - Batches behave as if their entries were processed one by one in order, also when the same
@@ -29,10 +29,11 @@ use core::ops::ControlFlow;
 use crate::descriptor::StateDescriptor;
 use crate::edit::Edit;
 use crate::entry::EntryKey;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StateError};
 use crate::id::{CheckpointId, StateId};
 use crate::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use crate::snapshot_api::{EntrySource, SnapshotRequest, SnapshotTask};
+use crate::snapshot_files::{FileSource, FilesTask};
 
 /// Decides about each entry of a batch: its position in the batch, and the edit.
 pub type BatchVisitor<'v> = dyn FnMut(usize, &mut Edit<'_>) -> Result<()> + 'v;
@@ -44,7 +45,7 @@ pub type MapVisitor<'v> = dyn FnMut(&[u8], &mut Edit<'_>) -> Result<ControlFlow<
 pub type EntryVisitor<'v> = dyn FnMut(KeyGroup, &[u8], &[u8]) -> Result<ControlFlow<()>> + 'v;
 
 /// A keyed state backend, seen as bytes. See the [module](self) for the rules that all methods
-/// share; each method's errors add [`ErrorKind::Io`](crate::ErrorKind::Io) for backends that reach
+/// share; each method's errors add [`ErrorKind::Io`] for backends that reach
 /// a disk.
 pub trait KeyedBackend: Send {
     /// The key groups that this instance owns.
@@ -71,7 +72,7 @@ pub trait KeyedBackend: Send {
     /// Sets an entry's value. For list states this replaces the whole list.
     ///
     /// # Errors
-    /// See the module's rules; [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if
+    /// See the module's rules; [`ErrorKind::InvalidArgument`] if
     /// key, namespace or value pass their limits.
     fn put(&mut self, state: StateId, at: EntryKey<'_>, value: &[u8]) -> Result<()>;
 
@@ -92,7 +93,7 @@ pub trait KeyedBackend: Send {
     /// cache or disk misses of the entries; batches of 16 to 64 serve best.
     ///
     /// # Errors
-    /// As [`Self::get`]; [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the
+    /// As [`Self::get`]; [`ErrorKind::InvalidArgument`] if the
     /// slices differ in length. On an error `out` is unspecified.
     fn get_many<'a>(
         &'a mut self,
@@ -104,7 +105,7 @@ pub trait KeyedBackend: Send {
     /// Writes many entries at once: `entries[i]` becomes `values[i]`.
     ///
     /// # Errors
-    /// As [`Self::put`]; [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the
+    /// As [`Self::put`]; [`ErrorKind::InvalidArgument`] if the
     /// slices differ in length.
     fn put_many(
         &mut self,
@@ -196,9 +197,29 @@ pub trait KeyedBackend: Send {
     /// way at once; each shows the instant it was taken. Dropping the task cancels it.
     ///
     /// # Errors
-    /// [`ErrorKind::ResourceExhausted`](crate::ErrorKind::ResourceExhausted) if the backend bounds
+    /// [`ErrorKind::ResourceExhausted`] if the backend bounds
     /// the number of snapshots under way.
     fn snapshot(&mut self, request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>>;
+
+    /// The synchronous part of a snapshot in the backend's native form, if `request` wants an
+    /// incremental one and the backend has such a form; `None`, with nothing done, if not: take the
+    /// canonical [`Self::snapshot`] then. Otherwise as that, except that the task writes files.
+    /// Files of a checkpoint that has completed may be re-used as long as the transfer allows it;
+    /// what was changed or deleted since then is in this snapshot, whatever became of checkpoints
+    /// in between.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    fn snapshot_files(&mut self, request: &SnapshotRequest) -> Result<Option<Box<dyn FilesTask>>> {
+        let _ = request;
+        Ok(None)
+    }
+
+    /// Whether [`Self::restore_files`] understands the files of the backend called `backend`.
+    fn opens_files_of(&self, backend: &str) -> bool {
+        let _ = backend;
+        false
+    }
 
     /// Tells that `checkpoint`, for which a snapshot of this instance was taken, is complete: what
     /// changed before it is safe.
@@ -215,9 +236,33 @@ pub trait KeyedBackend: Send {
     /// many entries were added (one for each user key of a map).
     ///
     /// # Errors
-    /// [`ErrorKind::Incompatible`](crate::ErrorKind::Incompatible) if a state is known with another
+    /// [`ErrorKind::Incompatible`] if a state is known with another
     /// kind or codec; what the source reports. After an error the instance must be dropped.
     fn restore(&mut self, source: &mut dyn EntrySource) -> Result<u64>;
+
+    /// As [`Self::restore`], from files in the backend's native form, of which only the entries of
+    /// `groups` are taken; those lie within [`Self::key_groups`]. A backend that was restored from
+    /// one handle of just its own key groups may re-use the files in its next snapshots.
+    ///
+    /// # Errors
+    /// As [`Self::restore`]; [`ErrorKind::Incompatible`] if the files are not of a backend that
+    /// [`Self::opens_files_of`] names.
+    fn restore_files(&mut self, source: &mut dyn FileSource, groups: KeyGroupRange) -> Result<u64> {
+        let _ = groups;
+        Err(foreign_files(source.backend()))
+    }
+}
+
+/// The error of a backend that is given files that it does not understand.
+#[cold]
+fn foreign_files(backend: &str) -> StateError {
+    StateError::new(
+        ErrorKind::Incompatible,
+        format!(
+            "the checkpoint holds native files of the state backend {backend:?}: only that opens \
+             them; take a savepoint with it to go elsewhere"
+        ),
+    )
 }
 
 /// Where and for whom a backend instance is opened.

@@ -9,7 +9,7 @@
 //! - [`StateOptions`] let state [expire](ttl), and say how values that an older program wrote are
 //!   [migrated](migration).
 //! - [`SnapshotTask`], [`EntrySink`] and [`EntrySource`] carry state out and in, in canonical
-//!   order.
+//!   order; [`FilesTask`], [`FileTransfer`] and [`FileSource`] do so in a backend's own files.
 //!
 //! No I/O, no threads, no globals: an engine brings those. The key is always an argument; there is
 //! no hidden current key.
@@ -43,6 +43,7 @@ mod place;
 mod registry;
 pub mod seam;
 mod snapshot_api;
+mod snapshot_files;
 mod snapshot_filter;
 mod time;
 mod timers;
@@ -69,9 +70,14 @@ pub use operator_state::{
 pub use place::{At, KeyContext, NamespaceContext};
 pub use registry::{STATES_MAX, StateRegistry};
 pub use snapshot_api::{
-    CancelFlag, EntrySink, EntrySource, SnapshotEntry, SnapshotRequest, SnapshotSummary,
-    SnapshotTask,
+    CancelFlag, EntrySink, EntrySource, SnapshotEntry, SnapshotForm, SnapshotRequest,
+    SnapshotSummary, SnapshotTask,
 };
+pub use snapshot_files::{
+    FileIdentity, FileReader, FileSink, FileSource, FileTransfer, FileWriter, FilesSummary,
+    FilesTask, StoredFile,
+};
+pub use snapshot_filter::SnapshotFilter;
 pub use time::{StateTime, TimeDomain};
 pub use timers::{DueTimer, Timers};
 pub use ttl::{Expiry, ExpiryFilter, Refresh, SweepStep, Sweeper, Ttl, Visibility};

@@ -5,7 +5,7 @@ use crate::descriptor::StateDescriptor;
 use crate::error::{ErrorKind, Result, StateError};
 use crate::id::StateId;
 use crate::snapshot_api::SnapshotTask;
-use crate::snapshot_filter;
+use crate::snapshot_filter::{self, SnapshotFilter};
 
 /// Most states that one backend instance can hold.
 pub const STATES_MAX: usize = 4_096;
@@ -91,6 +91,13 @@ impl StateRegistry {
     #[must_use]
     pub fn filter_snapshot(&self, task: Box<dyn SnapshotTask>) -> Box<dyn SnapshotTask> {
         snapshot_filter::wrap(&self.states, task)
+    }
+
+    /// What [`Self::filter_snapshot`] does to each entry, as of now: for snapshots that hold less
+    /// than all entries.
+    #[must_use]
+    pub fn freeze_filter(&self) -> SnapshotFilter {
+        SnapshotFilter::freeze(&self.states)
     }
 
     /// All descriptors as snapshots list them, in order of their ids.

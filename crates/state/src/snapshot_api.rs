@@ -60,19 +60,37 @@ pub trait EntrySource {
     fn next_entry(&mut self) -> Result<Option<SnapshotEntry<'_>>>;
 }
 
+/// In which form a snapshot is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SnapshotForm {
+    /// All entries, in canonical order.
+    Canonical,
+    /// The backend's own files, if it has such a form: only what storage does not have is written.
+    Incremental,
+}
+
 /// What a snapshot is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotRequest {
     /// The checkpoint that the snapshot belongs to.
     pub checkpoint: CheckpointId,
+    /// The form that is wanted.
+    pub form: SnapshotForm,
 }
 
 impl SnapshotRequest {
     /// A full snapshot for `checkpoint`.
     #[must_use]
     pub const fn full(checkpoint: CheckpointId) -> Self {
-        Self { checkpoint }
+        Self { checkpoint, form: SnapshotForm::Canonical }
+    }
+
+    /// An incremental snapshot for `checkpoint`.
+    #[must_use]
+    pub const fn incremental(checkpoint: CheckpointId) -> Self {
+        Self { checkpoint, form: SnapshotForm::Incremental }
     }
 }
 

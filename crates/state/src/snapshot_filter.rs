@@ -3,6 +3,7 @@
 //! Invariant: all of it is judged as of the instant at which the snapshot was taken. The task runs
 //! later and on another thread; by then event time may have passed what the checkpoint contains.
 
+use core::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Scratch;
@@ -20,7 +21,78 @@ pub(crate) fn wrap(
     if states.iter().all(StateDescriptor::is_plain) {
         return task;
     }
-    Box::new(FilteredTask { task, filters: states.iter().map(StateFilter::freeze).collect() })
+    Box::new(FilteredTask { task, filter: SnapshotFilter::freeze(states) })
+}
+
+/// Judges and converts entries on their way out, as of the instant at which it was frozen.
+pub struct SnapshotFilter {
+    /// By state index.
+    filters: Vec<StateFilter>,
+    /// Entries that were converted.
+    migrated: u64,
+    converted: Scratch,
+    rewritten: Scratch,
+}
+
+impl fmt::Debug for SnapshotFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotFilter").field("states", &self.filters.len()).finish()
+    }
+}
+
+impl SnapshotFilter {
+    pub(crate) fn freeze(states: &[StateDescriptor]) -> Self {
+        Self {
+            filters: states.iter().map(StateFilter::freeze).collect(),
+            migrated: 0,
+            converted: Scratch::new(),
+            rewritten: Scratch::new(),
+        }
+    }
+
+    /// Runs `task` with each of its entries passed through this on the way to `sink`.
+    ///
+    /// # Errors
+    /// As [`SnapshotTask::run`], and as [`Self::apply`].
+    pub fn run(
+        self,
+        task: Box<dyn SnapshotTask>,
+        sink: &mut dyn EntrySink,
+        cancel: &CancelFlag,
+    ) -> Result<SnapshotSummary> {
+        let mut sink = FilteredSink { sink, filter: self, written: 0 };
+        let mut summary = task.run(&mut sink, cancel)?;
+        // Which of the entries left out were changed is not known here: at most all that are left.
+        summary.entries = sink.written;
+        summary.entries_changed =
+            summary.entries_changed.saturating_add(sink.filter.migrated).min(sink.written);
+        Ok(summary)
+    }
+
+    /// The value that the snapshot shall have of `entry`; `None` if it has expired.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the value is not of its state; what the
+    /// state's migration reports.
+    pub fn apply<'a>(&'a mut self, entry: &SnapshotEntry<'a>) -> Result<Option<&'a [u8]>> {
+        let mut value = entry.value;
+        let Some(filter) = self.filters.get(usize::from(entry.state)) else {
+            return Ok(Some(value));
+        };
+        if let Some(migration) = &filter.migration {
+            self.converted.clear();
+            if migration.convert(entry.group, value, &mut self.converted)? {
+                self.migrated += 1;
+                value = self.converted.as_slice();
+            }
+        }
+        let Some(expiry) = &filter.expiry else { return Ok(Some(value)) };
+        Ok(match expiry.judge(value, filter.now_ms, &mut self.rewritten)? {
+            Expiry::Live => Some(value),
+            Expiry::Expired => None,
+            Expiry::Rewrite => Some(self.rewritten.as_slice()),
+        })
+    }
 }
 
 /// What is to be done with the entries of one state.
@@ -42,8 +114,7 @@ impl StateFilter {
 
 struct FilteredTask {
     task: Box<dyn SnapshotTask>,
-    /// By state index.
-    filters: Vec<StateFilter>,
+    filter: SnapshotFilter,
 }
 
 impl SnapshotTask for FilteredTask {
@@ -52,31 +123,15 @@ impl SnapshotTask for FilteredTask {
         sink: &mut dyn EntrySink,
         cancel: &CancelFlag,
     ) -> Result<SnapshotSummary> {
-        let Self { task, filters } = *self;
-        let mut sink = FilteredSink {
-            sink,
-            filters,
-            written: 0,
-            migrated: 0,
-            converted: Scratch::new(),
-            rewritten: Scratch::new(),
-        };
-        let mut summary = task.run(&mut sink, cancel)?;
-        // Which of the entries left out were changed is not known here: at most all that are left.
-        summary.entries = sink.written;
-        summary.entries_changed =
-            summary.entries_changed.saturating_add(sink.migrated).min(sink.written);
-        Ok(summary)
+        let Self { task, filter } = *self;
+        filter.run(task, sink, cancel)
     }
 }
 
 struct FilteredSink<'a> {
     sink: &'a mut dyn EntrySink,
-    filters: Vec<StateFilter>,
+    filter: SnapshotFilter,
     written: u64,
-    migrated: u64,
-    converted: Scratch,
-    rewritten: Scratch,
 }
 
 impl EntrySink for FilteredSink<'_> {
@@ -86,23 +141,7 @@ impl EntrySink for FilteredSink<'_> {
     }
 
     fn entry(&mut self, entry: &SnapshotEntry<'_>) -> Result<()> {
-        let mut value = entry.value;
-        if let Some(filter) = self.filters.get(usize::from(entry.state)) {
-            if let Some(migration) = &filter.migration {
-                self.converted.clear();
-                if migration.convert(entry.group, value, &mut self.converted)? {
-                    self.migrated += 1;
-                    value = self.converted.as_slice();
-                }
-            }
-            if let Some(expiry) = &filter.expiry {
-                match expiry.judge(value, filter.now_ms, &mut self.rewritten)? {
-                    Expiry::Live => {}
-                    Expiry::Expired => return Ok(()),
-                    Expiry::Rewrite => value = self.rewritten.as_slice(),
-                }
-            }
-        }
+        let Some(value) = self.filter.apply(entry)? else { return Ok(()) };
         self.sink.entry(&SnapshotEntry { value, ..*entry })?;
         self.written += 1;
         Ok(())

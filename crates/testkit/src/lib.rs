@@ -12,6 +12,7 @@
 //! - [`conformance::storage`]: the same for the contract of stores
 //! - [`double`]: stores that fail or lie on purpose
 //! - [`model`]: an ordered map as a backend; the oracle of random tests
+//! - [`native`]: native snapshots seen as canonical ones, and files in memory
 //! - [`ops`]: random operations that print, parse, replay and shrink
 //! - [`typed_ops`]: the same for typed states, timers, time to live and migration, against plain
 //!   ordered maps
@@ -25,6 +26,7 @@ pub mod conformance;
 pub mod double;
 pub mod entries;
 pub mod model;
+pub mod native;
 pub mod ops;
 mod rng;
 pub mod typed_ops;

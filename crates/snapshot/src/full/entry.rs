@@ -8,9 +8,14 @@
 //!        0x02  key likewise
 //!        0x04  namespace likewise
 //!        0x08  the user key is empty, and left out
+//!        0x10  in deltas only: the entry was deleted; there is no value
+//!        0x20  with 0x10 and 0x08, of a map: all of its entries were deleted
 //! ```
 //!
-//! A flag is set whenever it can be. The first entry of a block has nothing before it, so a block
+//! The deletion of a whole map comes before every entry of the map; apart from that each address
+//! occurs once.
+//!
+//! A flag of the first four is set whenever it can be. The first entry of a block has nothing before it, so a block
 //! can be read by itself. Parts are never split, so an entry is handed out without copying.
 
 use core::cmp::Ordering;
@@ -22,28 +27,86 @@ use millpond_state::{
 
 use crate::bytes::{ByteReader, VARINT_BYTES_MAX, put_bytes, put_varint};
 use crate::error::{Result, SnapshotError};
+use crate::frame::FileKind;
 
 const SAME_STATE: u8 = 0x01;
 const SAME_KEY: u8 = 0x02;
 const SAME_NAMESPACE: u8 = 0x04;
 const NO_USER_KEY: u8 = 0x08;
+const DELETED: u8 = 0x10;
+const WHOLE_MAP: u8 = 0x20;
 const KNOWN_FLAGS: u8 = SAME_STATE | SAME_KEY | SAME_NAMESPACE | NO_USER_KEY;
+
+/// What an entry of a delta says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// All entries of a map, until then, are gone: user key and value are empty.
+    MapDeleted,
+    /// The entry is gone: the value is empty.
+    Deleted,
+    /// The entry is new or has a new value.
+    Put,
+}
+
+impl ChangeKind {
+    const fn flags(self) -> u8 {
+        match self {
+            Self::Put => 0,
+            Self::Deleted => DELETED,
+            Self::MapDeleted => DELETED | WHOLE_MAP,
+        }
+    }
+
+    /// What sorts entries of one address: the deletion of a whole map comes first.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::MapDeleted => 0,
+            Self::Deleted | Self::Put => 1,
+        }
+    }
+}
 
 /// What every entry must keep to, before write and after read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntryRules {
     /// For each state whether it is a map state.
     maps: Vec<bool>,
+    kind: Option<FileKind>,
 }
 
 impl EntryRules {
-    pub(crate) fn new(states: &[StateDescriptor]) -> Self {
-        Self { maps: states.iter().map(|state| state.kind().is_map()).collect() }
+    pub(crate) fn new(kind: FileKind, states: &[StateDescriptor]) -> Self {
+        let maps = states.iter().map(|state| state.kind().is_map()).collect();
+        Self { maps, kind: Some(kind) }
     }
 
     /// For a file whose schema is lost: any state may be a map.
-    pub(crate) fn unknown() -> Self {
-        Self { maps: vec![true; STATES_MAX] }
+    pub(crate) fn unknown(kind: FileKind) -> Self {
+        Self { maps: vec![true; STATES_MAX], kind: Some(kind) }
+    }
+
+    /// The kind of change that flags say, if they can stand in such a file.
+    #[inline]
+    fn change_of(&self, flags: u8) -> Option<ChangeKind> {
+        let deletions = self.kind == Some(FileKind::Delta);
+        match flags & !KNOWN_FLAGS {
+            0 => Some(ChangeKind::Put),
+            DELETED if deletions => Some(ChangeKind::Deleted),
+            whole if whole == DELETED | WHOLE_MAP && deletions && flags & NO_USER_KEY != 0 => {
+                Some(ChangeKind::MapDeleted)
+            }
+            _ => None,
+        }
+    }
+
+    /// Checks that what is deleted as a whole map can be one.
+    #[inline]
+    fn check_change(&self, state: u16, change: ChangeKind) -> Result<(), String> {
+        let is_map = self.maps.get(usize::from(state)).is_some_and(|is_map| *is_map);
+        if change == ChangeKind::MapDeleted && !is_map {
+            return Err(format!("a whole map of state {state}, no map, is deleted"));
+        }
+        Ok(())
     }
 
     pub(crate) fn state_count(&self) -> usize {
@@ -63,9 +126,16 @@ impl EntryRules {
 
     /// Checks an entry that is to be written.
     #[inline]
-    pub(crate) fn check(&self, entry: &SnapshotEntry<'_>) -> Result<()> {
+    pub(crate) fn check(&self, entry: &SnapshotEntry<'_>, change: ChangeKind) -> Result<()> {
         self.check_state(u64::from(entry.state), entry.user_key.len())
+            .and_then(|()| self.check_change(entry.state, change))
             .map_err(SnapshotError::invalid)?;
+        let whole_map = change == ChangeKind::MapDeleted;
+        if change != ChangeKind::Put && !entry.value.is_empty()
+            || whole_map && !entry.user_key.is_empty()
+        {
+            return Err(SnapshotError::invalid("what is deleted has no value, a map no user key"));
+        }
         let longest_key = entry.key.len().max(entry.namespace.len()).max(entry.user_key.len());
         if longest_key > KEY_BYTES_MAX || entry.value.len() > VALUE_BYTES_MAX {
             return Err(SnapshotError::invalid(format!(
@@ -100,6 +170,7 @@ pub(super) struct Tail {
     key: Span,
     namespace: Span,
     user_key: Span,
+    rank: u8,
 }
 
 /// The first eight bytes, zeros behind a shorter key, as a number that sorts as they do. Most keys
@@ -122,13 +193,20 @@ fn compare_parts(before: &[u8], part: &[u8]) -> Ordering {
 
 /// What `entry` shares with the one before it, as flags; `None` if it does not come after it.
 #[inline]
-pub(super) fn compare(tail: &Tail, block: &[u8], entry: &SnapshotEntry<'_>) -> Option<u8> {
+pub(super) fn compare(
+    tail: &Tail,
+    block: &[u8],
+    (entry, change): (&SnapshotEntry<'_>, ChangeKind),
+) -> Option<u8> {
     let state = tail.state.cmp(&entry.state);
     let key =
         tail.key_prefix.cmp(&prefix(entry.key)).then_with(|| tail.key.of(block).cmp(entry.key));
     let namespace = compare_parts(tail.namespace.of(block), entry.namespace);
-    let order =
-        state.then(key).then(namespace).then_with(|| tail.user_key.of(block).cmp(entry.user_key));
+    let order = state
+        .then(key)
+        .then(namespace)
+        .then_with(|| tail.rank.cmp(&change.rank()))
+        .then_with(|| tail.user_key.of(block).cmp(entry.user_key));
     let flag = |order: Ordering, flag: u8| if order == Ordering::Equal { flag } else { 0 };
     (order == Ordering::Less)
         .then(|| flag(state, SAME_STATE) | flag(key, SAME_KEY) | flag(namespace, SAME_NAMESPACE))
@@ -138,13 +216,14 @@ pub(super) fn compare(tail: &Tail, block: &[u8], entry: &SnapshotEntry<'_>) -> O
 /// found.
 #[inline]
 pub(super) fn encode_into(
-    entry: &SnapshotEntry<'_>,
+    (entry, change): (&SnapshotEntry<'_>, ChangeKind),
     tail: Option<&Tail>,
     shared: u8,
     out: &mut Vec<u8>,
 ) -> Tail {
     out.reserve(encoded_bytes_max(entry));
-    let flags = shared | if entry.user_key.is_empty() { NO_USER_KEY } else { 0 };
+    let user_key_flag = if entry.user_key.is_empty() { NO_USER_KEY } else { 0 };
+    let flags = shared | user_key_flag | change.flags();
     out.push(flags);
     if flags & SAME_STATE == 0 {
         put_varint(out, u64::from(entry.state));
@@ -160,9 +239,9 @@ pub(super) fn encode_into(
     let key = put(entry.key, flags & SAME_KEY != 0, key);
     let namespace = put(entry.namespace, flags & SAME_NAMESPACE != 0, namespace);
     let user_key = put(entry.user_key, flags & NO_USER_KEY != 0, Span::default());
-    put(entry.value, false, Span::default());
-    let key_prefix = prefix(entry.key);
-    Tail { group: entry.group, state: entry.state, key_prefix, key, namespace, user_key }
+    put(entry.value, change != ChangeKind::Put, Span::default());
+    let (key_prefix, rank) = (prefix(entry.key), change.rank());
+    Tail { group: entry.group, state: entry.state, key_prefix, key, namespace, user_key, rank }
 }
 
 /// A copy of an entry's address, to compare the next one with.
@@ -173,12 +252,14 @@ pub(crate) struct Last {
     key: Vec<u8>,
     namespace: Vec<u8>,
     user_key: Vec<u8>,
+    rank: u8,
 }
 
 impl Last {
-    pub(crate) fn set(&mut self, entry: &SnapshotEntry<'_>) {
+    pub(crate) fn set(&mut self, (entry, change): (SnapshotEntry<'_>, ChangeKind)) {
         self.group = Some(entry.group);
         self.state = entry.state;
+        self.rank = change.rank();
         for (slot, part) in [
             (&mut self.key, entry.key),
             (&mut self.namespace, entry.namespace),
@@ -194,13 +275,14 @@ impl Last {
     }
 
     /// Whether `entry` comes after this one in canonical order.
-    pub(crate) fn is_before(&self, entry: &SnapshotEntry<'_>) -> bool {
+    pub(crate) fn is_before(&self, (entry, change): &(SnapshotEntry<'_>, ChangeKind)) -> bool {
         let Some(group) = self.group else { return true };
         let order = group
             .cmp(&entry.group)
             .then_with(|| self.state.cmp(&entry.state))
             .then_with(|| self.key.as_slice().cmp(entry.key))
             .then_with(|| self.namespace.as_slice().cmp(entry.namespace))
+            .then_with(|| self.rank.cmp(&change.rank()))
             .then_with(|| self.user_key.as_slice().cmp(entry.user_key));
         order == Ordering::Less
     }
@@ -228,7 +310,7 @@ impl Span {
 }
 
 /// Walks over the entries of one decoded block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct EntryCursor {
     position: usize,
     remaining: u32,
@@ -238,12 +320,24 @@ pub(crate) struct EntryCursor {
     namespace: Span,
     user_key: Span,
     value: Span,
+    change: ChangeKind,
 }
 
 impl EntryCursor {
     /// Before the first of `count` entries.
-    pub(crate) fn new(count: u32) -> Self {
-        Self { remaining: count, first: true, ..Self::default() }
+    pub(crate) const fn new(count: u32) -> Self {
+        const NOTHING: Span = Span { start: 0, end: 0 };
+        Self {
+            position: 0,
+            remaining: count,
+            first: true,
+            state: 0,
+            key: NOTHING,
+            namespace: NOTHING,
+            user_key: NOTHING,
+            value: NOTHING,
+            change: ChangeKind::Put,
+        }
     }
 
     /// Moves to the next entry of `block`; false at the end. Checks that it comes after the one
@@ -278,10 +372,12 @@ impl EntryCursor {
     ) -> Result<()> {
         let flags = reader.u8()?;
         let repeats = flags & (SAME_STATE | SAME_KEY | SAME_NAMESPACE) != 0;
-        if flags & !KNOWN_FLAGS != 0 || (self.first && repeats) {
+        let change = rules.change_of(flags).filter(|_| !(self.first && repeats));
+        let Some(change) = change else {
             return Err(SnapshotError::corrupt(format!("flags {flags:#04x} are not possible")));
-        }
+        };
         let before = self.clone();
+        self.change = change;
         if flags & SAME_STATE == 0 {
             self.state = reader.varint_to(u64::from(u16::MAX), "state")? as u16;
         }
@@ -296,9 +392,14 @@ impl EntryCursor {
         } else {
             Span::default()
         };
-        self.value = Span::read(reader, VALUE_BYTES_MAX, "length of a value")?;
+        self.value = if change == ChangeKind::Put {
+            Span::read(reader, VALUE_BYTES_MAX, "length of a value")?
+        } else {
+            Span::default()
+        };
         rules
             .check_state(u64::from(self.state), self.user_key.of(block).len())
+            .and_then(|()| rules.check_change(self.state, change))
             .map_err(SnapshotError::corrupt)?;
         if !self.first && !before.is_before(self, flags, block) {
             return Err(SnapshotError::corrupt("not after the entry before it"));
@@ -324,7 +425,18 @@ impl EntryCursor {
                 order => return order == Ordering::Less,
             }
         }
-        self.user_key.of(block) < next.user_key.of(block)
+        (self.change.rank(), self.user_key.of(block))
+            < (next.change.rank(), next.user_key.of(block))
+    }
+
+    /// The entry that [`Self::advance`] moved to, and what is said of it.
+    #[inline]
+    pub(crate) fn change<'b>(
+        &self,
+        block: &'b [u8],
+        group: KeyGroup,
+    ) -> (SnapshotEntry<'b>, ChangeKind) {
+        (self.entry(block, group), self.change)
     }
 
     /// The entry that [`Self::advance`] moved to.

@@ -26,6 +26,7 @@ mod writer;
 
 use millpond_state::{KeyGroup, StateDescriptor};
 
+pub use entry::ChangeKind;
 pub(crate) use entry::{EntryCursor, EntryRules, Last};
 pub(crate) use parts::{
     GroupProgress, check_file_bytes, first_of_block, read_footer, read_header, read_index,

@@ -5,14 +5,13 @@ use millpond_state::{KeyGroup, StateDescriptor};
 
 use crate::error::{Result, SnapshotError};
 use crate::frame::{
-    BLOCK_HEADER_BYTES, BlockKind, BlockLoader, FILE_HEADER_BYTES, FOOTER_BYTES, Footer,
+    BLOCK_HEADER_BYTES, BlockKind, BlockLoader, FILE_HEADER_BYTES, FOOTER_BYTES, FileKind, Footer,
     check_file_header,
 };
 use crate::full::index::decode_index;
 use crate::full::schema::decode_schema;
 use crate::full::{EntryCursor, EntryRules, KeyGroupSummary, Last};
 use crate::io::ByteSource;
-use crate::version::FullVersion;
 
 const FILE_BYTES_MIN: u64 = (FILE_HEADER_BYTES + 2 * BLOCK_HEADER_BYTES + FOOTER_BYTES) as u64;
 
@@ -23,27 +22,27 @@ pub(crate) fn wrong_length(found: u64, expected: u64) -> SnapshotError {
 }
 
 /// Checks that a file is long enough for the parts that every one has.
-pub(crate) fn check_file_bytes(len: u64) -> Result<()> {
+pub(crate) fn check_file_bytes(kind: FileKind, len: u64) -> Result<()> {
     if len >= FILE_BYTES_MIN {
         return Ok(());
     }
     Err(SnapshotError::corrupt(format!(
-        "a file of {len} bytes is no full snapshot: at least {FILE_BYTES_MIN} are needed"
+        "a file of {len} bytes is no {kind}: at least {FILE_BYTES_MIN} are needed"
     ))
     .at(len))
 }
 
-pub(crate) fn read_header<R: ByteSource>(source: &R) -> Result<FullVersion> {
+pub(crate) fn read_header<R: ByteSource>(kind: FileKind, source: &R) -> Result<u16> {
     let mut header = [0; FILE_HEADER_BYTES];
     source.read_exact_at(0, &mut header)?;
-    check_file_header(&header).map_err(|error| error.at(0))
+    check_file_header(kind, &header).map_err(|error| error.at(0))
 }
 
-pub(crate) fn read_footer<R: ByteSource>(source: &R) -> Result<Footer> {
+pub(crate) fn read_footer<R: ByteSource>(kind: FileKind, source: &R) -> Result<Footer> {
     let offset = source.len().saturating_sub(FOOTER_BYTES as u64);
     let mut bytes = [0; FOOTER_BYTES];
     source.read_exact_at(offset, &mut bytes)?;
-    Footer::decode_from(&bytes)
+    Footer::decode_from(kind, &bytes)
         .and_then(|footer| footer.check_layout(source.len()).map(|()| footer))
         .map_err(|error| error.at(offset))
 }
@@ -157,7 +156,7 @@ pub(crate) fn first_of_block(
     group: KeyGroup,
 ) -> Result<()> {
     cursor.advance(loader.raw(), rules)?;
-    if last.is_before(&cursor.entry(loader.raw(), group)) {
+    if last.is_before(&cursor.change(loader.raw(), group)) {
         return Ok(());
     }
     Err(SnapshotError::corrupt("the block's first entry is not after the block before"))

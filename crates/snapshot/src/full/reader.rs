@@ -5,11 +5,11 @@ use core::slice;
 use millpond_state::{EntrySource, KeyGroupRange, SnapshotEntry, StateDescriptor, StateError};
 
 use crate::error::{Result, SnapshotError};
-use crate::frame::{BlockLoader, Footer};
+use crate::frame::{BlockLoader, FileKind, Footer};
 use crate::full::{
-    EntryCursor, EntryRules, GroupProgress, KeyGroupSummary, Last, StateSummary, check_file_bytes,
-    first_of_block, read_footer, read_header, read_index, read_schema_at, summarize_states,
-    wrong_length,
+    ChangeKind, EntryCursor, EntryRules, GroupProgress, KeyGroupSummary, Last, StateSummary,
+    check_file_bytes, first_of_block, read_footer, read_header, read_index, read_schema_at,
+    summarize_states, wrong_length,
 };
 use crate::io::ByteSource;
 use crate::metadata::FileHandle;
@@ -19,7 +19,8 @@ use crate::version::FullVersion;
 /// when asked for. Many readers may share one file; `Send` and `Sync` as its source is.
 pub struct FullReader<R> {
     source: R,
-    version: FullVersion,
+    /// Number of the format's version.
+    version: u16,
     states: Vec<StateDescriptor>,
     rules: EntryRules,
     footer: Footer,
@@ -34,9 +35,13 @@ impl<R: ByteSource> FullReader<R> {
     /// cut; [`Unsupported`](crate::SnapshotErrorKind::Unsupported) if a newer Millpond wrote it;
     /// [`Io`](crate::SnapshotErrorKind::Io) if it cannot be read.
     pub fn open(source: R) -> Result<Self> {
-        match Self::open_unnamed(&source) {
+        Self::open_kind(FileKind::Full, source)
+    }
+
+    pub(crate) fn open_kind(kind: FileKind, source: R) -> Result<Self> {
+        match Self::open_unnamed(kind, &source) {
             Ok((version, states, footer, groups)) => Ok(Self {
-                rules: EntryRules::new(&states),
+                rules: EntryRules::new(kind, &states),
                 source,
                 version,
                 states,
@@ -61,11 +66,12 @@ impl<R: ByteSource> FullReader<R> {
     }
 
     fn open_unnamed(
+        kind: FileKind,
         source: &R,
-    ) -> Result<(FullVersion, Vec<StateDescriptor>, Footer, Vec<KeyGroupSummary>)> {
-        check_file_bytes(source.len())?;
-        let version = read_header(source)?;
-        let footer = read_footer(source)?;
+    ) -> Result<(u16, Vec<StateDescriptor>, Footer, Vec<KeyGroupSummary>)> {
+        check_file_bytes(kind, source.len())?;
+        let version = read_header(kind, source)?;
+        let footer = read_footer(kind, source)?;
         let mut loader = BlockLoader::default();
         let (states, schema_end) = read_schema_at(source, &mut loader, footer.blocks_offset())?;
         if schema_end != footer.blocks_offset() {
@@ -78,7 +84,11 @@ impl<R: ByteSource> FullReader<R> {
 
     /// The version of the format that the file has.
     #[must_use]
-    pub const fn version(&self) -> FullVersion {
+    pub fn version(&self) -> FullVersion {
+        FullVersion::from_number(self.version).unwrap_or(FullVersion::CURRENT)
+    }
+
+    pub(crate) const fn version_number(&self) -> u16 {
         self.version
     }
 
@@ -132,7 +142,7 @@ impl<R: ByteSource> FullReader<R> {
             limit,
             loader: BlockLoader::default(),
             progress: None,
-            cursor: EntryCursor::default(),
+            cursor: EntryCursor::new(0),
             last: Last::default(),
             failed: false,
         }
@@ -172,7 +182,7 @@ impl<R: ByteSource> FullEntries<'_, R> {
         let done = match &self.progress {
             None => true,
             Some(progress) => {
-                self.last.set(&self.cursor.entry(self.loader.raw(), progress.index.group));
+                self.last.set(self.cursor.change(self.loader.raw(), progress.index.group));
                 progress.is_done()?
             }
         };
@@ -198,6 +208,20 @@ impl<R: ByteSource> EntrySource for FullEntries<'_, R> {
     }
 
     fn next_entry(&mut self) -> Result<Option<SnapshotEntry<'_>>, StateError> {
+        Ok(self.next_change()?.map(|(entry, _)| entry))
+    }
+}
+
+impl<R: ByteSource> FullEntries<'_, R> {
+    /// The entry before which [`Self::next_change`] stands still, again.
+    pub(crate) fn current(&self) -> Option<(SnapshotEntry<'_>, ChangeKind)> {
+        let group = self.progress.as_ref()?.index.group;
+        Some(self.cursor.change(self.loader.raw(), group))
+    }
+
+    pub(crate) fn next_change(
+        &mut self,
+    ) -> Result<Option<(SnapshotEntry<'_>, ChangeKind)>, StateError> {
         if self.failed {
             return Err(SnapshotError::corrupt("an earlier read of the file failed")
                 .in_file(self.reader.source.name())
@@ -207,7 +231,7 @@ impl<R: ByteSource> EntrySource for FullEntries<'_, R> {
             Ok(true) => {
                 let group = self.progress.as_ref().map(|progress| progress.index.group);
                 let block = self.loader.raw();
-                Ok(group.map(|group| self.cursor.entry(block, group)))
+                Ok(group.map(|group| self.cursor.change(block, group)))
             }
             Ok(false) => Ok(None),
             Err(error) => {

@@ -5,8 +5,8 @@ use core::cmp::Ordering;
 use millpond_state::{EntrySink, KeyGroup, SnapshotEntry, StateDescriptor, StateError};
 
 use crate::error::{Result, SnapshotError};
-use crate::frame::{BlockKind, BlockWriter, FOOTER_BYTES, Footer, file_header};
-use crate::full::entry::{EntryRules, Tail, compare, encode_into, encoded_bytes_max};
+use crate::frame::{BlockKind, BlockWriter, FOOTER_BYTES, FileKind, Footer, file_header};
+use crate::full::entry::{ChangeKind, EntryRules, Tail, compare, encode_into, encoded_bytes_max};
 use crate::full::index::encode_index;
 use crate::full::schema::encode_schema;
 use crate::full::{Compression, FullOptions, FullSummary, KeyGroupSummary, summarize_states};
@@ -20,6 +20,7 @@ const BLOCK_BYTES_LIMIT: usize = 64 * 1024 * 1024;
 /// [`Self::finish`]. After an error the file is unusable and every further call fails. Dropping a
 /// writer abandons the file. `Send` if its sink is.
 pub struct FullWriter<W> {
+    kind: FileKind,
     blocks: BlockWriter<W>,
     block_bytes: usize,
     states: Option<Schema>,
@@ -45,6 +46,10 @@ impl<W: ByteSink> FullWriter<W> {
     /// [`InvalidArgument`](crate::SnapshotErrorKind::InvalidArgument) if `options` are out of their
     /// bounds.
     pub fn create(sink: W, options: FullOptions) -> Result<Self> {
+        Self::create_kind(FileKind::Full, sink, options)
+    }
+
+    pub(crate) fn create_kind(kind: FileKind, sink: W, options: FullOptions) -> Result<Self> {
         if !(1..=BLOCK_BYTES_LIMIT).contains(&options.block_bytes) {
             return Err(SnapshotError::invalid(format!(
                 "block_bytes must be 1 to {BLOCK_BYTES_LIMIT}, not {}",
@@ -59,6 +64,7 @@ impl<W: ByteSink> FullWriter<W> {
             }
         };
         Ok(Self {
+            kind,
             blocks: BlockWriter::new(sink, level)?,
             block_bytes: options.block_bytes,
             states: None,
@@ -95,7 +101,7 @@ impl<W: ByteSink> FullWriter<W> {
             blocks: total(|group| group.blocks),
             file_bytes: index_offset + index_bytes + FOOTER_BYTES as u64,
         };
-        self.blocks.write_plain(&footer.encode())?;
+        self.blocks.write_plain(&footer.encode(self.kind))?;
         Ok(FullSummary {
             bytes: footer.file_bytes,
             raw_bytes: footer.raw_bytes,
@@ -111,28 +117,28 @@ impl<W: ByteSink> FullWriter<W> {
             return Err(SnapshotError::invalid("a snapshot is begun once"));
         }
         let schema = encode_schema(states)?;
-        self.blocks.write_plain(&file_header())?;
+        self.blocks.write_plain(&file_header(self.kind))?;
         let count = states.len() as u32;
         let file_bytes = self.blocks.write_block(BlockKind::Schema, None, count, &schema)?;
         self.states = Some(Schema {
             descriptors: states.to_vec(),
-            rules: EntryRules::new(states),
+            rules: EntryRules::new(self.kind, states),
             file_bytes,
         });
         Ok(())
     }
 
-    fn add(&mut self, entry: &SnapshotEntry<'_>) -> Result<()> {
+    fn add(&mut self, entry: &SnapshotEntry<'_>, change: ChangeKind) -> Result<()> {
         let Some(schema) = &self.states else {
             return Err(SnapshotError::invalid("an entry before the snapshot was begun"));
         };
-        schema.rules.check(entry).map_err(|error| error.in_key_group(entry.group))?;
+        schema.rules.check(entry, change).map_err(|error| error.in_key_group(entry.group))?;
         let mut shared = 0;
         let mut new_group = true;
         if let Some(tail) = &self.tail {
             let found = match tail.group.cmp(&entry.group) {
                 Ordering::Less => Some(0),
-                Ordering::Equal => compare(tail, &self.raw, entry),
+                Ordering::Equal => compare(tail, &self.raw, (entry, change)),
                 Ordering::Greater => None,
             };
             shared = found.ok_or_else(|| out_of_order(entry))?;
@@ -146,7 +152,7 @@ impl<W: ByteSink> FullWriter<W> {
         if new_group {
             self.groups.push(empty_group(entry.group, self.blocks.offset()));
         }
-        self.tail = Some(encode_into(entry, self.tail.as_ref(), shared, &mut self.raw));
+        self.tail = Some(encode_into((entry, change), self.tail.as_ref(), shared, &mut self.raw));
         self.raw_entries += 1;
         count_entry(self.groups.last_mut(), entry.state);
         Ok(())
@@ -194,13 +200,23 @@ impl<W: ByteSink> FullWriter<W> {
     }
 }
 
+impl<W: ByteSink> FullWriter<W> {
+    pub(crate) fn change(
+        &mut self,
+        entry: &SnapshotEntry<'_>,
+        change: ChangeKind,
+    ) -> Result<(), StateError> {
+        self.guarded(|writer| writer.add(entry, change))
+    }
+}
+
 impl<W: ByteSink> EntrySink for FullWriter<W> {
     fn begin(&mut self, states: &[StateDescriptor]) -> Result<(), StateError> {
         self.guarded(|writer| writer.start(states))
     }
 
     fn entry(&mut self, entry: &SnapshotEntry<'_>) -> Result<(), StateError> {
-        self.guarded(|writer| writer.add(entry))
+        self.guarded(|writer| writer.add(entry, ChangeKind::Put))
     }
 }
 

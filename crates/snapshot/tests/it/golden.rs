@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use millpond_snapshot::{
-    CheckpointMetadata, FullReader, SliceSource, SnapshotError, SnapshotErrorKind, verify_full,
-    verify_metadata,
+    CheckpointMetadata, DeltaReader, FullReader, SliceSource, SnapshotError, SnapshotErrorKind,
+    verify_delta, verify_full, verify_metadata,
 };
 use millpond_state::{ErrorKind, StateError};
 
@@ -32,7 +32,13 @@ fn current_code_writes_the_committed_bytes() {
 fn no_committed_file_is_left_out_of_the_tests() {
     let mut known: Vec<String> = golden_input::all().into_iter().map(|file| file.path).collect();
     known.push(golden_input::ZSTD_PATH.into());
-    for folder in ["full/v1/good", "full/v1/broken", "metadata/v1/good", "metadata/v1/broken"] {
+    for folder in [
+        "delta/v1/good",
+        "full/v1/good",
+        "full/v1/broken",
+        "metadata/v1/good",
+        "metadata/v1/broken",
+    ] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
             assert!(known.contains(&path), "{path}");
@@ -55,6 +61,20 @@ fn good_full_files_read_as_what_was_written() {
         assert_eq!(read_all(&bytes).unwrap(), []);
         assert!(verify_full(&SliceSource::new(name, &bytes), None).unwrap().is_whole());
     }
+}
+
+#[test]
+fn a_good_delta_reads_as_what_was_written() {
+    let bytes = fs::read(root().join(golden_input::DELTA)).unwrap();
+    let reader = DeltaReader::open(SliceSource::new("delta", &bytes)).unwrap();
+    assert_eq!(reader.version().number(), 1);
+    assert_eq!(reader.states(), golden_input::states());
+    let mut changes = reader.changes(all_groups());
+    for (expected, kind) in golden_input::delta_changes() {
+        assert_eq!(changes.next_change().unwrap(), Some((expected.view(), kind)));
+    }
+    assert_eq!(changes.next_change().unwrap(), None);
+    assert!(verify_delta(&SliceSource::new("delta", &bytes), None).unwrap().is_whole());
 }
 
 #[test]

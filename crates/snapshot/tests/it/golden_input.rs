@@ -5,7 +5,7 @@ use millpond_snapshot::metadata::{
     CheckpointKind, CheckpointMode, FileHandle, FullHandle, IncrementalHandle, KeyGroupSize,
     KeyedStateHandle, LogicalFile, StateEntries, SubtaskMetadata, SubtaskStats, VertexMetadata,
 };
-use millpond_snapshot::{CheckpointMetadata, Compression, FullOptions};
+use millpond_snapshot::{ChangeKind, CheckpointMetadata, Compression, DeltaWriter, FullOptions};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
     AttemptId, CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, OperatorStatePart,
@@ -108,10 +108,45 @@ fn broken(
     Golden { path: path.into(), bytes, expected }
 }
 
+/// Every kind of change, in two key groups.
+pub(crate) fn delta_changes() -> Vec<(Entry, ChangeKind)> {
+    let map = states().iter().position(|state| state.kind().is_map()).unwrap_or_default() as u16;
+    let entry = |group, state, key: &[u8], user_key: &[u8], value: &[u8]| Entry {
+        group,
+        state,
+        key: key.to_vec(),
+        namespace: Vec::new(),
+        user_key: user_key.to_vec(),
+        value: value.to_vec(),
+    };
+    vec![
+        (entry(3, 0, b"a", b"", b"value"), ChangeKind::Put),
+        (entry(3, 0, b"b", b"", b""), ChangeKind::Deleted),
+        (entry(3, map, b"c", b"", b""), ChangeKind::MapDeleted),
+        (entry(3, map, b"c", b"", b"again"), ChangeKind::Put),
+        (entry(3, map, b"c", b"u", b""), ChangeKind::Deleted),
+        (entry(7, 0, b"a", b"", b""), ChangeKind::Deleted),
+    ]
+}
+
+pub(crate) fn delta_file() -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut writer = DeltaWriter::create(&mut file, options(Compression::None)).unwrap();
+    writer.begin(&states()).unwrap();
+    for (entry, change) in delta_changes() {
+        writer.change(&entry.view(), change).unwrap();
+    }
+    writer.finish().unwrap();
+    file
+}
+
+pub(crate) const DELTA: &str = "delta/v1/good/every-change.delta";
+
 /// Every golden file whose bytes are pinned.
 pub(crate) fn all() -> Vec<Golden> {
     let mut all = full_good();
     all.extend(full_broken());
+    all.push(good(DELTA, delta_file()));
     all.extend(metadata_good());
     all.extend(metadata_broken());
     all.extend(crate::golden_kinds::all());

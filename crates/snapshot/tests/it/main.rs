@@ -7,6 +7,7 @@
 )]
 
 mod bit_flips;
+mod delta;
 mod full;
 mod golden;
 mod golden_input;

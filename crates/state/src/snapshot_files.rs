@@ -1,0 +1,179 @@
+//! The native form of a snapshot: immutable files of the backend's own, most of which storage has
+//! already from earlier checkpoints.
+//!
+//! A [`FilesTask`] names each file that the state consists of to a [`FileTransfer`], which either
+//! knows it or takes its bytes; a [`FileSource`] hands the files out again for a restore. No store
+//! is known here, and nothing is said of what is in a file: only a backend for which
+//! [`KeyedBackend::opens_files_of`](crate::KeyedBackend::opens_files_of) holds understands it.
+//!
+//! # Invariants
+//! - A file is known by its [`FileIdentity`], never by its name: each snapshot names the files it
+//!   consists of as it likes, each name once.
+//! - A backend keeps the identities that a transfer or a source gave it, and re-uses a file only if
+//!   the transfer of the present snapshot says that it may.
+//! - What a transfer was given does not exist before its snapshot's task has ended well.
+
+use std::sync::Arc;
+
+use crate::descriptor::StateDescriptor;
+use crate::error::Result;
+use crate::key_group::KeyGroupRange;
+use crate::snapshot_api::CancelFlag;
+
+/// Which file it is: where storage has it, how long it is and its checksum. Made by transfers and
+/// sources, opaque to backends. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    place: Arc<str>,
+    bytes: u64,
+    crc32: u32,
+}
+
+impl FileIdentity {
+    /// The file of `bytes` bytes with this CRC-32 at `place`, a name that storage gives once and
+    /// never again.
+    #[must_use]
+    pub fn new(place: impl Into<Arc<str>>, bytes: u64, crc32: u32) -> Self {
+        Self { place: place.into(), bytes, crc32 }
+    }
+
+    /// Where storage has it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Its length.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// CRC-32 of its bytes.
+    #[must_use]
+    pub const fn crc32(&self) -> u32 {
+        self.crc32
+    }
+}
+
+/// Takes the bytes of one new file, front to back.
+pub trait FileSink {
+    /// Appends all of `bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io); the snapshot cannot go on then.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+/// Writes one new file.
+pub type FileWriter<'w> = dyn FnMut(&mut dyn FileSink) -> Result<()> + 'w;
+
+/// Takes the files of one snapshot.
+pub trait FileTransfer {
+    /// Makes a file that storage has a part of this snapshot, called `name`. `false`: storage has
+    /// it no longer, or it must not be re-used; nothing has happened then, and the backend adds its
+    /// contents anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the name is taken or
+    /// none that metadata takes.
+    fn reuse(&mut self, name: &str, file: &FileIdentity) -> Result<bool>;
+
+    /// As [`Self::reuse`] for all of `files`, or for none of them.
+    ///
+    /// # Errors
+    /// As [`Self::reuse`].
+    fn reuse_all(&mut self, files: &[(&str, &FileIdentity)]) -> Result<bool>;
+
+    /// Takes what `write` writes as a new file, called `name`: streamed, and checksummed on its way.
+    /// Returns what later snapshots re-use it by.
+    ///
+    /// # Errors
+    /// What `write` or storage reports; the snapshot cannot go on then.
+    fn add(&mut self, name: &str, write: &mut FileWriter<'_>) -> Result<FileIdentity>;
+
+    /// The zstd level that new files shall be compressed with, as far as their format leaves the
+    /// choice; 0 for no compression.
+    fn compression_level(&self) -> i32;
+}
+
+/// What a finished snapshot of files says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FilesSummary {
+    /// The states, as snapshots list them.
+    pub states: Vec<StateDescriptor>,
+    /// Entries of the state, as far as the backend knows.
+    pub entries: u64,
+    /// Entries that the new files hold, deletions included.
+    pub entries_changed: u64,
+    /// What the backend needs to open the files beside their names; empty if nothing.
+    pub manifest: Vec<u8>,
+}
+
+/// The asynchronous part of a snapshot of files: owns what it needs, runs on any thread, and
+/// releases what it holds when it ends or is dropped.
+pub trait FilesTask: Send {
+    /// Names every file of the state as it was when the snapshot was taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) soon after `cancel` is set; what the
+    /// transfer reports.
+    fn run(
+        self: Box<Self>,
+        files: &mut dyn FileTransfer,
+        cancel: &CancelFlag,
+    ) -> Result<FilesSummary>;
+}
+
+/// A file that can be read at any place.
+pub trait FileReader: Send {
+    /// Length in bytes. Never changes.
+    fn len(&self) -> u64;
+
+    /// Fills `buffer` with the bytes from `offset`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the file ends before;
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if it cannot be read.
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// What errors call the file.
+    fn name(&self) -> &str;
+
+    /// Whether the length is 0.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoredFile {
+    /// What the snapshot calls it.
+    pub name: String,
+    /// Which file it is.
+    pub identity: FileIdentity,
+}
+
+/// The files of one snapshot.
+pub trait FileSource {
+    /// Name of the backend whose files they are.
+    fn backend(&self) -> &str;
+
+    /// The key groups that the state was taken of.
+    fn key_groups(&self) -> KeyGroupRange;
+
+    /// The backend's [`FilesSummary::manifest`].
+    fn manifest(&self) -> &[u8];
+
+    /// All files.
+    fn files(&self) -> &[StoredFile];
+
+    /// Opens the file called `name`. Several may be open at once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if it is missing or has another length;
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if that cannot be found out.
+    fn open(&self, name: &str) -> Result<Box<dyn FileReader>>;
+}
