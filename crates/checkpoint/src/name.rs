@@ -8,10 +8,13 @@ pub(crate) const METADATA: &str = "_metadata";
 /// The file that says whose checkpoints these are.
 pub(crate) const OWNER: &str = "_job";
 
+/// In a checkpoint's folder: a job was restored from it without claim, so it is nobody's to delete.
+pub(crate) const KEPT: &str = "_kept";
+
 const FOLDER_PREFIX: &str = "chk-";
 
 /// The folder of objects that checkpoints share.
-const SHARED_FOLDER: &str = "shared";
+pub(crate) const SHARED_FOLDER: &str = "shared";
 
 /// Longest part of a vertex's name that goes into a file name, in bytes.
 const VERTEX_BYTES_MAX: usize = 100;
@@ -54,7 +57,7 @@ fn subtask_part(subtask: &SubtaskId) -> String {
 /// What an object of a checkpoint storage is by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
-    /// The file that says whose checkpoints these are.
+    /// It says whose checkpoints these are, or that one is nobody's.
     Owner,
     /// Metadata of a checkpoint.
     Metadata(CheckpointId),
@@ -76,6 +79,7 @@ impl ObjectKind {
         let checkpoint = parse_folder(folder)?;
         match file {
             METADATA => Some(Self::Metadata(checkpoint)),
+            KEPT => Some(Self::Owner),
             _ => after_attempt(file).map(|_| Self::Data(checkpoint)),
         }
     }
@@ -129,7 +133,9 @@ mod tests {
             let full = format!("{}/{}", folder(checkpoint), keyed_state(attempt, &subtask));
             assert_eq!(ObjectKind::of(&full), Some(ObjectKind::Data(checkpoint)), "{full}");
         }
-        assert_eq!(ObjectKind::of("_job"), Some(ObjectKind::Owner));
+        for owner in ["_job", "chk-7/_kept"] {
+            assert_eq!(ObjectKind::of(owner), Some(ObjectKind::Owner), "{owner}");
+        }
         assert_eq!(ObjectKind::of("chk-7/_metadata"), Some(ObjectKind::Metadata(checkpoint)));
         for name in [
             "",

@@ -171,6 +171,22 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "latest|PATH", value_parser = value::restore_from)]
     pub(crate) restore: Option<RestoreFrom>,
 
+    /// Who may delete the checkpoint given with --restore PATH: claim makes it one of this job's own,
+    /// no-claim leaves it and its files alone and writes everything anew. A checkpoint in another
+    /// storage is never claimed
+    #[arg(long, value_enum, default_value_t = RestoreModeArg::Claim)]
+    pub(crate) restore_mode: RestoreModeArg,
+
+    /// Whether checkpoints write only what changed since the last one
+    #[arg(
+        long,
+        value_name = "true|false",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 1
+    )]
+    pub(crate) incremental: bool,
+
     /// What to do with a record that does not parse: fail, skip (and count), or dead-letter FILE
     /// (write it, exactly once, to FILE as line,column,reason,row)
     #[arg(
@@ -207,6 +223,15 @@ pub(crate) enum StateBackend {
     Memory,
     /// In RocksDB: may be larger than memory; as safe as the last checkpoint.
     Rocksdb,
+}
+
+/// Who may delete the checkpoint that a job starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RestoreModeArg {
+    /// The job: it is one of its own checkpoints from now on.
+    Claim,
+    /// Not the job.
+    NoClaim,
 }
 
 /// What a restore guarantees.

@@ -1,6 +1,7 @@
 //! How a job runs: plain values, checked once.
 
 use millpond_checkpoint::CoordinatorSettings;
+use millpond_checkpoint::registry::RestoreMode;
 use millpond_state::MaxParallelism;
 
 use crate::error::{JobError, JobErrorKind, Result};
@@ -25,6 +26,12 @@ pub struct JobSettings {
     pub channel_messages: usize,
     /// Threads that write snapshots.
     pub snapshot_threads: usize,
+    /// Whether checkpoints hold the backend's own files, of which only those are written that
+    /// storage does not have; without effect on savepoints and on backends without such files.
+    pub incremental: bool,
+    /// Who may delete the checkpoint that the job is told by name to start from. One in another
+    /// storage than the job's is never claimed.
+    pub restore_mode: RestoreMode,
     /// zstd level of snapshots; 0 switches compression off.
     pub compression_level: i32,
 }
@@ -42,6 +49,8 @@ impl JobSettings {
             batch_records: 1_024,
             channel_messages: 4,
             snapshot_threads: 2,
+            incremental: false,
+            restore_mode: RestoreMode::Claim,
             compression_level: 1,
         }
     }

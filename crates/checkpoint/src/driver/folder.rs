@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millpond_snapshot::incremental::CHAIN_FORMAT;
 use millpond_snapshot::metadata::{FileHandle, KeyedStateHandle, LogicalFile};
 use millpond_snapshot::{
-    CheckpointMetadata, Damage, FullReader, Report, verify_full, verify_metadata, verify_object,
+    ChainEntries, ChainReader, CheckpointMetadata, Damage, FullEntries, FullReader, Report,
+    verify_full, verify_metadata, verify_object,
 };
+use millpond_state::{EntrySource, KeyGroupRange, SnapshotEntry, StateDescriptor};
 use millpond_storage::{Store, StoreExt, StorePath};
 
 use super::adapter::ObjectSource;
+use super::native::ObjectPart;
 use super::storage;
 use crate::error::{CheckpointError, ErrorKind, Result};
 use crate::name;
@@ -98,17 +102,7 @@ impl CheckpointFolder {
     /// [`ErrorKind::Storage`] if that cannot be found out.
     pub fn check_present(&self, metadata: &CheckpointMetadata) -> Result<()> {
         for file in metadata.files() {
-            let len = self.open(file)?.1;
-            if len != file.bytes() {
-                return Err(CheckpointError::new(
-                    ErrorKind::Corrupt,
-                    format!(
-                        "{} has {len} bytes, the metadata says {}: it is cut or replaced",
-                        self.file_url(file),
-                        file.bytes()
-                    ),
-                ));
-            }
+            self.open_sized(file)?;
         }
         Ok(())
     }
@@ -172,6 +166,50 @@ impl CheckpointFolder {
         Ok(FullReader::open_handle(source, &full.file)?)
     }
 
+    /// Opens keyed state whose entries can be read without the backend that wrote it: a full
+    /// snapshot, or a [chain](millpond_snapshot::incremental) merged into one.
+    ///
+    /// # Errors
+    /// As [`Self::open_full`].
+    pub fn open_entries(&self, handle: &KeyedStateHandle) -> Result<EntriesReader> {
+        match handle {
+            KeyedStateHandle::Incremental(native) if native.backend == CHAIN_FORMAT => {
+                let mut files = Vec::new();
+                for (logical, object) in native.placed_files() {
+                    files.push((logical.name.as_str(), ObjectPart::open(self, logical, object)?));
+                }
+                Ok(EntriesReader::Chain(ChainReader::open(files)?))
+            }
+            _ => Ok(EntriesReader::Full(self.open_full(handle)?)),
+        }
+    }
+
+    /// The name of a file that the metadata names, relative to the root of the store.
+    pub(super) fn rooted_name(&self, file: &FileHandle) -> String {
+        match &self.path {
+            Some(folder) if !file.is_shared() => format!("{folder}/{}", file.name()),
+            _ => file.name().to_owned(),
+        }
+    }
+
+    /// Opens a file that the metadata names and checks its length.
+    pub(super) fn open_sized(&self, file: &FileHandle) -> Result<ObjectSource> {
+        let (source, len) = self.open(file)?;
+        if len == file.bytes() {
+            return Ok(source);
+        }
+        Err(self.wrong_length(file, len))
+    }
+
+    fn wrong_length(&self, file: &FileHandle, len: u64) -> CheckpointError {
+        let message = format!(
+            "{} has {len} bytes, the metadata says {}: it is cut or replaced",
+            self.file_url(file),
+            file.bytes()
+        );
+        CheckpointError::new(ErrorKind::Corrupt, message)
+    }
+
     fn open(&self, file: &FileHandle) -> Result<(ObjectSource, u64)> {
         let path = self.locate(file)?;
         let source = ObjectSource::open(&self.store, &path).map_err(|error| {
@@ -183,6 +221,58 @@ impl CheckpointFolder {
         })?;
         let len = millpond_snapshot::ByteSource::len(&source);
         Ok((source, len))
+    }
+}
+
+/// Keyed state whose entries can be read in canonical order.
+pub enum EntriesReader {
+    /// A full snapshot.
+    Full(FullReader<ObjectSource>),
+    /// A base and its deltas.
+    Chain(ChainReader<ObjectPart>),
+}
+
+impl EntriesReader {
+    /// The states, which entries refer to by index.
+    #[must_use]
+    pub fn states(&self) -> &[StateDescriptor] {
+        match self {
+            Self::Full(full) => full.states(),
+            Self::Chain(chain) => chain.states(),
+        }
+    }
+
+    /// The entries of the key groups in `range`, in canonical order.
+    #[must_use]
+    pub fn entries(&self, range: KeyGroupRange) -> StoredEntries<'_> {
+        match self {
+            Self::Full(full) => StoredEntries::Full(Box::new(full.entries(range))),
+            Self::Chain(chain) => StoredEntries::Chain(Box::new(chain.entries(range))),
+        }
+    }
+}
+
+/// The entries of a range of key groups of an [`EntriesReader`].
+pub enum StoredEntries<'r> {
+    /// Of a full snapshot.
+    Full(Box<FullEntries<'r, ObjectSource>>),
+    /// Of a chain.
+    Chain(Box<ChainEntries<'r, ObjectPart>>),
+}
+
+impl EntrySource for StoredEntries<'_> {
+    fn states(&self) -> &[StateDescriptor] {
+        match self {
+            Self::Full(full) => full.states(),
+            Self::Chain(chain) => chain.states(),
+        }
+    }
+
+    fn next_entry(&mut self) -> millpond_state::Result<Option<SnapshotEntry<'_>>> {
+        match self {
+            Self::Full(full) => full.next_entry(),
+            Self::Chain(chain) => chain.next_entry(),
+        }
     }
 }
 

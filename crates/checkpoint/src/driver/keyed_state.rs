@@ -12,6 +12,7 @@ use millpond_state::{
 use super::CheckpointStorage;
 use super::adapter::ObjectSink;
 use super::folder::CheckpointFolder;
+use super::native::HandleFiles;
 use crate::error::Result;
 use crate::name;
 
@@ -43,7 +44,7 @@ pub struct KeyedPart {
     pub(super) states: Vec<StateDescriptor>,
     pub(super) entries: u64,
     pub(super) entries_changed: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl KeyedPart {
@@ -128,7 +129,14 @@ impl KeyedStateSource {
     /// # Errors
     /// What reading or the backend reports; the backend must then be dropped.
     pub fn restore_into(&self, backend: &mut dyn KeyedBackend) -> Result<u64> {
-        let reader = self.folder.open_full(&self.handle)?;
+        if let KeyedStateHandle::Incremental(native) = &*self.handle
+            && backend.opens_files_of(&native.backend)
+        {
+            let mut files = HandleFiles::new(&self.folder, native);
+            let restored = backend.restore_files(&mut files, self.key_groups);
+            return restored.map_err(super::describe::state);
+        }
+        let reader = self.folder.open_entries(&self.handle)?;
         let mut entries = reader.entries(self.key_groups);
         backend.restore(&mut entries).map_err(super::describe::state)
     }

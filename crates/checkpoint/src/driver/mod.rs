@@ -19,13 +19,17 @@ mod adapter;
 mod describe;
 mod folder;
 mod keyed_state;
+mod native;
 mod operator_state;
+mod shared_files;
 
 pub use adapter::{ObjectSink, ObjectSource};
 pub use describe::{JobDescription, VertexDescription, describe, facts_of};
-pub use folder::CheckpointFolder;
+pub use folder::{CheckpointFolder, EntriesReader, StoredEntries};
 pub use keyed_state::{KeyedPart, KeyedStateSource, SubtaskSnapshot, WriteKeyedState};
+pub use native::ObjectPart;
 pub use operator_state::operator_state_parts;
+pub use shared_files::SharedFiles;
 
 use std::sync::Arc;
 
@@ -101,12 +105,20 @@ impl CheckpointStorage {
         Ok(found)
     }
 
-    /// A number above that of every folder, complete or not.
+    /// A number above that of every folder, complete or not, and of every shared object.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] if the store cannot be listed.
     pub fn next_id(&self) -> Result<CheckpointId> {
         let newest = self.numbered_folders()?.last().map(|(id, _)| *id);
+        let shared = StorePath::new(name::SHARED_FOLDER).map_err(storage)?;
+        let objects = self.store.list(Some(&shared)).map_err(storage)?;
+        let written_for =
+            objects.iter().filter_map(|object| match name::ObjectKind::of(object.path.as_ref()) {
+                Some(name::ObjectKind::Data(checkpoint)) => Some(checkpoint),
+                _ => None,
+            });
+        let newest = newest.max(written_for.max());
         Ok(newest.map_or(CheckpointId::new(1), CheckpointId::next))
     }
 
@@ -124,6 +136,13 @@ impl CheckpointStorage {
             }
         }
         Ok(removed)
+    }
+
+    /// The name of `folder` relative to this storage's root; `None` if it lies in another storage.
+    #[must_use]
+    pub fn relative_folder(&self, folder: &CheckpointFolder) -> Option<String> {
+        let same = folder.store().url().trim_end_matches('/') == self.url().trim_end_matches('/');
+        folder.store_path().filter(|_| same).map(ToString::to_string)
     }
 
     /// Claims the store for the job that `owner` describes, or finds out whose it is: returns the

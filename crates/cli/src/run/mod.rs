@@ -20,13 +20,14 @@ mod wordcount;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use millpond_checkpoint::registry::RestoreMode;
 use millpond_checkpoint::{CheckpointMode, CoordinatorSettings};
 use millpond_runtime::{
     Job, JobEnvironment, JobGraph, JobListener, JobOutcome, JobReport, JobSettings, Stream,
 };
 use millpond_state::seam::{Clock, SystemClock};
 
-use crate::args::{Mode, OnBadRecord, RunArgs};
+use crate::args::{Mode, OnBadRecord, RestoreModeArg, RunArgs};
 use crate::error::{CliError, Result};
 use crate::{console, signals, table};
 use bad_record::{BadRecords, Parsed};
@@ -257,6 +258,11 @@ fn settings(kind: JobKind, args: &RunArgs, start: &Start) -> JobSettings {
     let mut settings = JobSettings::new(kind.name(), start.max_parallelism);
     kind.name().clone_into(&mut settings.kind);
     settings.restart = args.restart.0.clone();
+    settings.incremental = args.incremental;
+    settings.restore_mode = match args.restore_mode {
+        RestoreModeArg::Claim => RestoreMode::Claim,
+        RestoreModeArg::NoClaim => RestoreMode::NoClaim,
+    };
     settings.checkpoints = CoordinatorSettings {
         interval_ms: Some(ms(args.interval)),
         timeout_ms: ms(args.timeout),

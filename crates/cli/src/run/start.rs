@@ -3,8 +3,9 @@
 use millpond_checkpoint::driver::{CheckpointFolder, CheckpointStorage};
 use millpond_runtime::StartFrom;
 use millpond_snapshot::CheckpointMetadata;
+use millpond_snapshot::metadata::FileHandle;
 use millpond_state::MaxParallelism;
-use millpond_storage::open_url;
+use millpond_storage::{StorePath, open_url};
 
 use super::DEAD_LETTER;
 use super::folders::Folders;
@@ -67,7 +68,14 @@ fn open_checkpoint(path: &str) -> Result<(CheckpointFolder, CheckpointMetadata)>
     let store = open_url(path, false).map_err(|error| CliError::from(error).context(context()))?;
     let folder = CheckpointFolder::new(store.clone(), None);
     match folder.load() {
-        Ok(metadata) => Ok((folder, metadata)),
+        Ok(metadata) => match within_storage(path) {
+            Ok(folder) => Ok((folder, metadata)),
+            Err(error) if metadata.files().any(FileHandle::is_shared) => {
+                Err(error.context(context()))
+            }
+            // What shares nothing may lie anywhere.
+            Err(_) => Ok((folder, metadata)),
+        },
         Err(error) if error.kind() == millpond_checkpoint::ErrorKind::NotFound => {
             let there = CheckpointStorage::new(store).list().unwrap_or_default();
             let names: Vec<String> = there.iter().map(|it| format!("chk-{}", it.id)).collect();
@@ -83,6 +91,23 @@ fn open_checkpoint(path: &str) -> Result<(CheckpointFolder, CheckpointMetadata)>
                 "give another checkpoint, or --restore latest to take the newest whole one";
             Err(CliError::from(error).context(context()).advice(way_out))
         }
+    }
+}
+
+/// The folder `path` as a part of its checkpoint storage, which has the files that it shares with
+/// other checkpoints and may be the job's own.
+fn within_storage(path: &str) -> Result<CheckpointFolder> {
+    let (storage, name) = split_folder(path);
+    let store = open_url(storage, false)?;
+    Ok(CheckpointFolder::new(store, Some(StorePath::new(name)?)))
+}
+
+/// The folder that holds `path`, and its name there.
+fn split_folder(path: &str) -> (&str, &str) {
+    match path.trim_end_matches('/').rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some((storage, name)) => (storage, name),
+        None => (".", path),
     }
 }
 

@@ -30,6 +30,44 @@ fn a_killed_job_goes_on_at_another_parallelism_and_loses_nothing() {
 }
 
 #[test]
+fn a_killed_job_with_incremental_checkpoints_goes_on_at_any_parallelism_and_loses_nothing() {
+    let place = Place::new();
+    place.flights(8_000);
+    let incremental = ["--incremental", "true"];
+    let more = |more: &[&'static str]| [&incremental[..], more].concat();
+    kill_after(&place, 1_500, &more(&["--parallelism", "2"]));
+    kill_after(&place, 3_000, &more(&["--restore", "latest", "--parallelism", "2"]));
+    assert!(std::fs::read_dir(place.path("out/checkpoints/shared")).unwrap().next().is_some());
+    kill_after(&place, 4_500, &more(&["--restore", "latest", "--parallelism", "3"]));
+    kill_after(&place, 6_000, &["--restore", "latest", "--parallelism", "1"]);
+    let ended = restore(&place, &more(&["--parallelism", "4"])).ok();
+    let read = ended.events("finished")[0]["records"].as_u64().unwrap();
+    assert!(read < 8_000, "it read all {read} records again");
+    place.assert_exact();
+    run(&["checkpoint", "verify", &place.text("out/checkpoints")]).ok();
+}
+
+#[test]
+fn an_older_incremental_checkpoint_is_restored_by_name_with_and_without_claim() {
+    for mode in ["claim", "no-claim"] {
+        let place = Place::new();
+        place.flights(8_000);
+        kill_after(&place, 4_000, &["--retain", "3", "--incremental", "true"]);
+        let list = run(&["checkpoint", "list", &place.text("out/checkpoints"), "--json"]).ok();
+        let oldest = crate::support::json(list.stdout.lines().next().unwrap());
+        let folder = place.text(&format!("out/checkpoints/chk-{}", oldest["id"]));
+        let args = ["--restore", &folder, "--restore-mode", mode, "--retain", "1"];
+        let ended =
+            place.run_flights(&[&args[..], &["--incremental", "true", "--json"]].concat()).ok();
+        assert_eq!(ended.events("restored")[0]["checkpoint"], oldest["id"]);
+        place.assert_exact();
+        let stays = std::path::Path::new(&folder).exists();
+        assert_eq!(stays, mode == "no-claim", "{mode}");
+        run(&["checkpoint", "verify", &place.text("out/checkpoints")]).ok();
+    }
+}
+
+#[test]
 fn an_older_checkpoint_restored_by_name_takes_the_newer_output_back() {
     let place = Place::new();
     place.flights(8_000);

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use millpond_checkpoint::Moment;
-use millpond_state::{AttemptId, CheckpointId, SubtaskId};
+use millpond_checkpoint::driver::SharedFiles;
+use millpond_checkpoint::registry::RegistrySettings;
+use millpond_state::{AttemptId, SubtaskId};
 
 use super::coordinate::{CoordinatorLoop, LoopEnd};
 use super::handle::Request;
@@ -43,6 +45,7 @@ pub(super) struct Subtasks {
     /// Kept so that `events` never disconnects, and for the pool's own reports.
     pub(super) reports: Sender<JobEvent>,
     pub(super) pool: PoolHandle,
+    pub(super) shared: Arc<SharedFiles>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -78,8 +81,9 @@ impl<'a> Attempt<'a> {
         }
         // Files of attempts that died: only the owner of the storage comes here.
         storage.remove_incomplete()?;
+        let shared = Arc::new(storage.open_shared_files(RegistrySettings::default())?);
         let pool = Pool::new("snapshot", self.graph.settings().snapshot_threads)?;
-        let subtasks = self.start_subtasks(chosen.as_ref(), pool.handle())?;
+        let subtasks = self.start_subtasks(chosen.as_ref(), &shared, pool.handle())?;
         let outcome = self.restore_and_coordinate(&subtasks, chosen.as_ref(), totals);
         let causes = self.tear_down(subtasks);
         drop(pool);
@@ -114,7 +118,7 @@ impl<'a> Attempt<'a> {
         let first_checkpoint = self.environment.storage.next_id()?;
         if let Some(chosen) = chosen {
             if chosen.by_name {
-                self.discard_newer(chosen.metadata.checkpoint)?;
+                self.take_over(&subtasks.shared, chosen)?;
             }
             let checkpoint = chosen.metadata.checkpoint;
             let written_by = chosen.metadata.state_backend.as_str();
@@ -125,11 +129,22 @@ impl<'a> Attempt<'a> {
         CoordinatorLoop::new(self, subtasks, (chosen, first_checkpoint), totals)?.run()
     }
 
-    /// Gives up the checkpoints after `restored`: they belong to a history that is abandoned.
-    fn discard_newer(&self, restored: CheckpointId) -> Result<()> {
+    /// Claims the checkpoint that was asked for by name, or leaves it alone, and gives up those
+    /// after it: they belong to a history that is abandoned.
+    fn take_over(&self, shared: &SharedFiles, chosen: &Chosen) -> Result<()> {
         let storage = &self.environment.storage;
+        let metadata = &chosen.metadata;
+        if let Some(folder) = storage.relative_folder(&chosen.folder) {
+            let mode = self.graph.settings().restore_mode;
+            storage.restore_shared_files(shared, (&folder, metadata), mode)?;
+        }
         for found in storage.list()? {
-            if found.id > restored {
+            if found.id > metadata.checkpoint {
+                shared.with(|registry| registry.discard(found.id));
+                // Savepoints and what cannot be read are unknown to the registry.
+                if shared.collect_deletions() {
+                    storage.execute_deletions(shared)?;
+                }
                 storage.discard(found.id)?;
             }
         }
@@ -137,11 +152,17 @@ impl<'a> Attempt<'a> {
     }
 
     /// Starts a thread for each subtask; each restores its state and waits.
-    fn start_subtasks(&self, chosen: Option<&Chosen>, pool: PoolHandle) -> Result<Subtasks> {
+    fn start_subtasks(
+        &self,
+        chosen: Option<&Chosen>,
+        shared: &Arc<SharedFiles>,
+        pool: PoolHandle,
+    ) -> Result<Subtasks> {
         self.graph.reconnect();
         let (reports, events) = unbounded();
-        let mut subtasks =
-            Subtasks { controls: BTreeMap::new(), events, reports, pool, threads: Vec::new() };
+        let (controls, threads) = (BTreeMap::new(), Vec::new());
+        let shared = Arc::clone(shared);
+        let mut subtasks = Subtasks { controls, events, reports, pool, shared, threads };
         let result = (|| {
             for vertex in self.graph.vertices() {
                 for index in 0..vertex.parallelism {
@@ -181,6 +202,8 @@ impl<'a> Attempt<'a> {
             mode: settings.checkpoints.mode,
             batch_records: settings.batch_records,
             compression_level: settings.compression_level,
+            incremental: settings.incremental,
+            shared: Arc::clone(&subtasks.shared),
             control: receiver,
             events: subtasks.reports.clone(),
             pool: subtasks.pool.clone(),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crossbeam_channel::select;
 use millpond_checkpoint::driver::{JobDescription, VertexDescription, describe};
+use millpond_checkpoint::registry::SharedFileRegistry;
 use millpond_checkpoint::{
-    Action, CheckpointToStore, CompletedCheckpoint, Coordinator, CoordinatorStart, Event, Moment,
-    RequestId, Shutdown, StoreEffect, SubtaskState, Topology, TriggerRequest,
+    Action, CheckpointToStore, CompletedCheckpoint, Coordinator, CoordinatorStart, Event,
+    MetadataPresence, Moment, RequestId, Shutdown, StoreEffect, SubtaskState, Topology,
+    TriggerRequest,
 };
 use millpond_state::{CheckpointId, SubtaskId};
 
@@ -49,11 +51,14 @@ impl<'a> CoordinatorLoop<'a> {
         let restored = chosen.map(|chosen| chosen.metadata.checkpoint);
         let after_restored = restored.map_or(CheckpointId::new(1), CheckpointId::next);
         let found = storage.list()?;
+        // Without savepoints that are in the storage, and without a checkpoint that was not claimed.
+        let ours: BTreeSet<CheckpointId> = subtasks.shared.with(|files| files.retained().collect());
         let retained = found
             .iter()
             .filter_map(|found| found.metadata.as_ref().ok())
             .filter(|metadata| {
-                metadata.kind != millpond_snapshot::metadata::CheckpointKind::Savepoint
+                ours.contains(&metadata.checkpoint)
+                    && metadata.kind != millpond_snapshot::metadata::CheckpointKind::Savepoint
             })
             .map(|metadata| CompletedCheckpoint {
                 id: metadata.checkpoint,
@@ -148,8 +153,19 @@ impl<'a> CoordinatorLoop<'a> {
                 self.handle(Event::Declined { checkpoint, subtask, reason });
             }
             JobEvent::Failed(error) => self.fail(error),
-            JobEvent::Stored(checkpoint) => self.handle(Event::Stored { checkpoint }),
+            JobEvent::Stored(checkpoint) => {
+                if let Err(error) = self.subtasks.shared.with(|files| files.complete(checkpoint)) {
+                    self.fail(error.into());
+                }
+                self.handle(Event::Stored { checkpoint });
+            }
             JobEvent::StoreFailed { checkpoint, effect, reason } => {
+                let presence = match effect {
+                    StoreEffect::DidNotHappen => MetadataPresence::NotWritten,
+                    StoreEffect::MayHaveHappened => MetadataPresence::MayExist,
+                };
+                let id = checkpoint.head.id;
+                self.subtasks.shared.with(|files| files.store_failed(id, presence));
                 self.handle(Event::StoreFailed { checkpoint, effect, reason });
             }
         }
@@ -183,11 +199,25 @@ impl<'a> CoordinatorLoop<'a> {
         for action in actions {
             self.execute(action);
         }
+        self.delete_unused();
+    }
+
+    /// Deletes, on a pool thread, what the registry of shared files says nothing refers to.
+    fn delete_unused(&self) {
+        let shared = Arc::clone(&self.subtasks.shared);
+        if shared.collect_deletions() {
+            let newest = self.totals.last_checkpoint.unwrap_or(CheckpointId::new(0));
+            self.clean_up(newest, move |storage| storage.execute_deletions(&shared));
+        }
     }
 
     fn execute(&mut self, action: Action<SubtaskPayload>) {
         match action {
             Action::SendBarriers { checkpoint, to, options, .. } => {
+                let begin = |files: &mut SharedFileRegistry| files.begin(checkpoint, options.kind);
+                if let Err(error) = self.subtasks.shared.with(begin) {
+                    return self.fail(error.into());
+                }
                 let barrier = Barrier { checkpoint, kind: options.kind };
                 for control in to.iter().filter_map(|id| self.subtasks.controls.get(id)) {
                     let _ = control.send(Control::Trigger(barrier));
@@ -198,6 +228,7 @@ impl<'a> CoordinatorLoop<'a> {
             Action::NotifyAborted { checkpoint, reason, .. } => {
                 self.totals.aborted += 1;
                 self.attempt.cancels.cancel(checkpoint);
+                self.subtasks.shared.with(|files| files.abort(checkpoint));
                 self.broadcast(Control::Aborted(checkpoint));
                 let reason = &reason;
                 self.attempt.notify(&JobNotice::CheckpointAborted { checkpoint, reason });
@@ -208,7 +239,7 @@ impl<'a> CoordinatorLoop<'a> {
                 });
             }
             Action::DiscardCompleted { checkpoint, .. } => {
-                self.clean_up(checkpoint, move |storage| storage.discard(checkpoint));
+                self.subtasks.shared.with(|files| files.discard(checkpoint));
             }
             Action::FailJob(reason) => {
                 let message = format!(
@@ -243,9 +274,14 @@ impl<'a> CoordinatorLoop<'a> {
     fn store(&mut self, checkpoint: Box<CheckpointToStore<SubtaskPayload>>) {
         let environment = self.attempt.environment.clone();
         let (job, reports) = (Arc::clone(&self.job), self.subtasks.reports.clone());
+        let shared = Arc::clone(&self.subtasks.shared);
         let work = Box::new(move || {
             let id = checkpoint.head.id;
             let published = describe(&job, &checkpoint, environment.clock.wall_ms())
+                .and_then(|metadata| {
+                    shared.with(|files| files.store(&metadata))?;
+                    Ok(metadata)
+                })
                 .map_err(|error| (StoreEffect::DidNotHappen, error.to_string()))
                 .and_then(|metadata| {
                     let failed = |failed: millpond_checkpoint::driver::PublishError| {

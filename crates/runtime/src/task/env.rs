@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::{Receiver, Sender};
-use millpond_checkpoint::driver::{CheckpointStorage, KeyedStateSource};
-use millpond_checkpoint::{CheckpointMode, DeclineReason};
+use millpond_checkpoint::driver::{CheckpointStorage, KeyedStateSource, SharedFiles};
+use millpond_checkpoint::{CheckpointKind, CheckpointMode, DeclineReason};
 use millpond_state::seam::Clock;
 use millpond_state::{
     AttemptId, BackendContext, BackendFactory, CheckpointId, KeyGroupRange, MaxParallelism,
-    OperatorState, OperatorStatePart, SubtaskId,
+    OperatorState, OperatorStatePart, SnapshotRequest, SubtaskId,
 };
 
 use super::control::{Control, JobEvent};
@@ -42,11 +42,13 @@ pub(crate) struct SubtaskEnv {
     pub(crate) mode: CheckpointMode,
     pub(crate) batch_records: usize,
     pub(crate) compression_level: i32,
+    pub(crate) incremental: bool,
     pub(crate) control: Receiver<Control>,
     pub(crate) events: Sender<JobEvent>,
     pub(crate) pool: PoolHandle,
     pub(crate) cancels: Arc<CancelBoard>,
     pub(crate) storage: Arc<CheckpointStorage>,
+    pub(crate) shared: Arc<SharedFiles>,
     pub(crate) backends: Arc<dyn BackendFactory>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Records this vertex has taken in or, for a source, read.
@@ -64,6 +66,20 @@ impl SubtaskEnv {
     pub(crate) fn decline(&self, checkpoint: CheckpointId, reason: DeclineReason) {
         let subtask = self.id.clone();
         self.report(JobEvent::Declined { checkpoint, subtask, reason });
+    }
+
+    /// What a snapshot of keyed state is asked for. Savepoints are canonical, so that they open in
+    /// any backend.
+    pub(crate) const fn snapshot_request(
+        &self,
+        checkpoint: CheckpointId,
+        kind: CheckpointKind,
+    ) -> SnapshotRequest {
+        if self.incremental && !kind.is_savepoint() {
+            SnapshotRequest::incremental(checkpoint)
+        } else {
+            SnapshotRequest::full(checkpoint)
+        }
     }
 
     /// The subtask's operator state, with what `restore` has for it.

@@ -1,11 +1,14 @@
 //! The thread of a subtask with inputs: reads its channels, aligns barriers, runs its operator.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, SelectedOperation};
 use millpond_checkpoint::{CheckpointKind, CheckpointMode, DeclineReason};
-use millpond_state::{CheckpointId, KeyGroupRange, OperatorStateSnapshot, SnapshotTask};
+use millpond_state::{
+    CheckpointId, FilesTask, KeyGroupRange, OperatorStateSnapshot, SnapshotRequest, SnapshotTask,
+};
 
 use super::control::Control;
 use super::env::SubtaskEnv;
@@ -20,11 +23,17 @@ use crate::watermark::{Timestamp, WatermarkTracker};
 /// Longest wait for a timer: the wall clock may be set while we wait.
 const TIMER_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// The synchronous part of a snapshot of keyed state, in one of its forms.
+pub(crate) enum KeyedSnapshot {
+    Canonical(Box<dyn SnapshotTask>),
+    Files(Box<dyn FilesTask>),
+}
+
 /// The synchronous part of a snapshot of an operator's state.
 #[derive(Default)]
 pub(crate) struct FrozenState {
     /// Keyed state and the key groups it covers.
-    pub(crate) keyed: Option<(Box<dyn SnapshotTask>, KeyGroupRange)>,
+    pub(crate) keyed: Option<(KeyedSnapshot, KeyGroupRange)>,
     /// State that belongs to no key.
     pub(crate) operator: Option<OperatorStateSnapshot>,
 }
@@ -71,7 +80,7 @@ pub(crate) trait InputOperator {
     fn on_end(&mut self, outputs: &mut VertexOutputs<Self::Out, Self::Side>) -> Result<()>;
 
     /// The synchronous part of a snapshot.
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<FrozenState>;
+    fn snapshot(&mut self, request: &SnapshotRequest) -> Result<FrozenState>;
 
     /// A checkpoint is complete.
     fn on_completed(&mut self, checkpoint: CheckpointId);
@@ -154,7 +163,7 @@ pub(crate) fn run_operator<O: InputOperator>(
         watermarks: WatermarkTracker::new(inputs.first.len()),
         ended: ChannelSet::empty(channels),
         end_said: at_end,
-        kind: CheckpointKind::Periodic,
+        kinds: BTreeMap::new(),
         align_started: None,
         actions: Vec::new(),
     };
@@ -170,7 +179,8 @@ struct OperatorTask<O: InputOperator> {
     ended: ChannelSet,
     /// Whether the operator has had its `on_end`, in this attempt or before the restore.
     end_said: bool,
-    kind: CheckpointKind,
+    /// Why the checkpoints whose barriers have come and that are not decided were taken.
+    kinds: BTreeMap<CheckpointId, CheckpointKind>,
     align_started: Option<Duration>,
     actions: Vec<BarrierAction>,
 }
@@ -290,7 +300,7 @@ impl<O: InputOperator> OperatorTask<O> {
                 None => Ok(()),
             },
             Signal::Barrier(barrier) => {
-                self.kind = barrier.kind;
+                self.kinds.insert(barrier.checkpoint, barrier.kind);
                 self.on_barrier_event(channel, BarrierEvent::Barrier(barrier.checkpoint))
             }
             Signal::Cancelled(checkpoint) => {
@@ -320,6 +330,7 @@ impl<O: InputOperator> OperatorTask<O> {
         for action in actions.drain(..) {
             match action {
                 BarrierAction::Abandon(checkpoint) => {
+                    self.kinds.remove(&checkpoint);
                     self.env.decline(checkpoint, DeclineReason::Cancelled);
                     self.outputs.signal(Signal::Cancelled(checkpoint))?;
                 }
@@ -336,9 +347,12 @@ impl<O: InputOperator> OperatorTask<O> {
 
     fn snapshot(&mut self, checkpoint: CheckpointId, align_started: Duration) -> Result<()> {
         let started = self.env.clock.monotonic();
-        self.outputs.signal(Signal::Barrier(Barrier { checkpoint, kind: self.kind }))?;
+        let kind = self.kinds.remove(&checkpoint).unwrap_or(CheckpointKind::Periodic);
+        // Barriers come in the order of their checkpoints on each channel: earlier ones are over.
+        self.kinds = self.kinds.split_off(&checkpoint);
+        self.outputs.signal(Signal::Barrier(Barrier { checkpoint, kind }))?;
         let pre_commits = self.outputs.pre_commit(checkpoint)?;
-        match self.operator.snapshot(checkpoint) {
+        match self.operator.snapshot(&self.env.snapshot_request(checkpoint, kind)) {
             Ok(state) => self.env.submit(Frozen {
                 checkpoint,
                 state,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millpond_state::seam::Clock;
 use millpond_state::{CheckpointId, SnapshotRequest};
 
-use super::input::{FrozenState, InputOperator};
+use super::input::{FrozenState, InputOperator, KeyedSnapshot};
 use super::runner::{Emitters, KeyedCore};
 use crate::error::Result;
 use crate::operator::{BroadcastOperator, KeyedOperator};
@@ -73,9 +73,12 @@ impl<Op: KeyedOperator, F: Fn(&Op::In) -> Op::Key> InputOperator for KeyedTask<O
         self.core.end(emitters(outputs))
     }
 
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<FrozenState> {
+    fn snapshot(&mut self, request: &SnapshotRequest) -> Result<FrozenState> {
         let state = self.core.state();
-        let task = state.backend.snapshot(&SnapshotRequest::full(checkpoint))?;
+        let task = match state.backend.snapshot_files(request)? {
+            Some(task) => KeyedSnapshot::Files(task),
+            None => KeyedSnapshot::Canonical(state.backend.snapshot(request)?),
+        };
         let keyed = Some((task, state.backend.key_groups()));
         Ok(FrozenState { keyed, operator: Some(state.operator.snapshot()) })
     }
@@ -135,8 +138,8 @@ impl<Op: BroadcastOperator, F: Fn(&Op::In) -> Op::Key> InputOperator for Broadca
         self.0.on_end(outputs)
     }
 
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<FrozenState> {
-        self.0.snapshot(checkpoint)
+    fn snapshot(&mut self, request: &SnapshotRequest) -> Result<FrozenState> {
+        self.0.snapshot(request)
     }
 
     fn on_completed(&mut self, checkpoint: CheckpointId) {

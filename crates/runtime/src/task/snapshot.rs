@@ -11,7 +11,7 @@ use millpond_state::{CancelFlag, CheckpointId, OperatorStatePart, Redistribution
 
 use super::control::JobEvent;
 use super::env::SubtaskEnv;
-use super::input::FrozenState;
+use super::input::{FrozenState, KeyedSnapshot};
 use crate::error::Result;
 use crate::sink::PreCommit;
 use crate::threads::catch;
@@ -116,7 +116,15 @@ impl SubtaskEnv {
                     key_groups,
                     compression_level: self.compression_level,
                 };
-                Some(self.storage.write_keyed_state(&write, task, cancel)?)
+                Some(match task {
+                    KeyedSnapshot::Canonical(task) => {
+                        self.storage.write_keyed_state(&write, task, cancel)?
+                    }
+                    KeyedSnapshot::Files(task) => {
+                        let write = (&write, self.backends.name());
+                        self.storage.write_files(write, task, &self.shared, cancel)?
+                    }
+                })
             }
             None => None,
         };

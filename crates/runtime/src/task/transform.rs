@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
-use millpond_state::CheckpointId;
+use millpond_state::{CheckpointId, SnapshotRequest};
 
 use super::input::{FrozenState, InputOperator};
 use crate::channel::Signal;
@@ -101,7 +101,7 @@ where
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<FrozenState> {
+    fn snapshot(&mut self, _: &SnapshotRequest) -> Result<FrozenState> {
         Ok(FrozenState::default())
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{bounded, unbounded};
 use millpond_checkpoint::driver::CheckpointStorage;
+use millpond_checkpoint::registry::RegistrySettings;
 use millpond_memory::MemoryBackendFactory;
 use millpond_state::seam::ManualClock;
 use millpond_state::{AttemptId, MaxParallelism, SubtaskId};
@@ -55,7 +56,7 @@ impl InputOperator for Idle {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<FrozenState> {
+    fn snapshot(&mut self, _: &SnapshotRequest) -> Result<FrozenState> {
         Ok(FrozenState::default())
     }
 
@@ -95,6 +96,8 @@ fn a_commit_that_the_job_has_ordered_is_carried_out_though_the_neighbours_have_e
         {
             control.send(order).unwrap();
         }
+        let storage = Arc::new(CheckpointStorage::new(Arc::new(MemoryStore::new())));
+        let shared = storage.open_shared_files(RegistrySettings::default()).unwrap();
         let env = SubtaskEnv {
             id: SubtaskId::new("idle", 0),
             parallelism: 1,
@@ -107,7 +110,9 @@ fn a_commit_that_the_job_has_ordered_is_carried_out_though_the_neighbours_have_e
             events,
             pool: pool.handle(),
             cancels: Arc::default(),
-            storage: Arc::new(CheckpointStorage::new(Arc::new(MemoryStore::new()))),
+            storage,
+            shared: Arc::new(shared),
+            incremental: false,
             backends: Arc::new(MemoryBackendFactory::default()),
             clock: Arc::new(ManualClock::new()),
             records: Arc::new(AtomicU64::new(0)),

@@ -1,0 +1,153 @@
+//! The registry of a job's shared files, as the threads of a job use it, and the deletions that it
+//! hands out.
+//!
+//! # Invariants
+//! - Deletions are carried out one after the other in the order in which they were handed out; one
+//!   that fails is tried again before any later one.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use millpond_snapshot::CheckpointMetadata;
+use millpond_snapshot::metadata::CheckpointKind;
+use millpond_storage::{StoreExt, StorePath};
+
+use super::{CheckpointStorage, FoundCheckpoint, storage};
+use crate::error::Result;
+use crate::registry::{
+    Deletion, FoundCheckpoints, RegistrySettings, RestoreMode, SharedFileRegistry, StoredCheckpoint,
+};
+
+/// The one [`SharedFileRegistry`] of a job's checkpoint storage. Shared by threads.
+#[derive(Debug)]
+pub struct SharedFiles {
+    registry: Mutex<SharedFileRegistry>,
+    /// Deletions that were handed out and are not carried out yet.
+    deletions: Mutex<VecDeque<Deletion>>,
+    /// Held by who carries them out.
+    deleting: Mutex<()>,
+}
+
+impl SharedFiles {
+    /// Tells the registry an event, or asks it something.
+    pub fn with<R>(&self, event: impl FnOnce(&mut SharedFileRegistry) -> R) -> R {
+        event(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what the registry says may be deleted; whether there is something to delete.
+    #[must_use]
+    pub fn collect_deletions(&self) -> bool {
+        // The queue first, so that two callers keep the order of what they were handed.
+        let mut queue = self.queue();
+        queue.extend(self.with(SharedFileRegistry::take_deletions));
+        !queue.is_empty()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Deletion>> {
+        self.deletions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A folder with the checkpoint in it, as the registry wants it.
+struct Stored {
+    folder: String,
+    metadata: CheckpointMetadata,
+}
+
+impl Stored {
+    fn view(&self) -> StoredCheckpoint<'_> {
+        StoredCheckpoint { folder: &self.folder, metadata: &self.metadata }
+    }
+}
+
+impl CheckpointStorage {
+    /// The shared files of the checkpoints that are in the storage now. Savepoints among them are
+    /// left alone, with all that they refer to. Call it once at the start of an execution attempt,
+    /// when nothing else writes checkpoints here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the storage cannot be listed;
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if checkpoints contradict
+    /// each other on a file.
+    pub fn open_shared_files(&self, settings: RegistrySettings) -> Result<SharedFiles> {
+        let (mut owned, mut kept, mut unreadable) = (Vec::new(), Vec::new(), false);
+        for FoundCheckpoint { id, metadata, folder } in self.list()? {
+            let name = crate::name::folder(id);
+            let Ok(metadata) = metadata else {
+                unreadable = true;
+                continue;
+            };
+            let marker = folder.path(crate::name::KEPT)?;
+            let is_kept = metadata.kind == CheckpointKind::Savepoint
+                || self.store.exists(&marker).map_err(storage)?;
+            let stored = Stored { folder: name, metadata };
+            if is_kept { &mut kept } else { &mut owned }.push(stored);
+        }
+        let owned: Vec<StoredCheckpoint<'_>> = owned.iter().map(Stored::view).collect();
+        let kept: Vec<StoredCheckpoint<'_>> = kept.iter().map(Stored::view).collect();
+        let found = FoundCheckpoints { owned: &owned, kept: &kept, unreadable };
+        Ok(SharedFiles {
+            registry: Mutex::new(SharedFileRegistry::rebuild(settings, &found)?),
+            deletions: Mutex::default(),
+            deleting: Mutex::default(),
+        })
+    }
+
+    /// Tells `shared` that the job starts from the checkpoint `metadata`, which lies in the folder
+    /// `folder` relative to this storage's root. Without claim, a marker in the folder says so to
+    /// later starts.
+    ///
+    /// # Errors
+    /// As [`SharedFileRegistry::restore`]; [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the
+    /// marker cannot be set or removed.
+    pub fn restore_shared_files(
+        &self,
+        shared: &SharedFiles,
+        (folder, metadata): (&str, &CheckpointMetadata),
+        mode: RestoreMode,
+    ) -> Result<()> {
+        let marker = StorePath::new(folder).and_then(|folder| folder.join(crate::name::KEPT));
+        let marker = marker.map_err(storage)?;
+        match mode {
+            RestoreMode::Claim => self.store.delete(&marker).map_err(storage)?,
+            RestoreMode::NoClaim => match self.store.put_if_absent(&marker, b"") {
+                Ok(_) => {}
+                Err(error) if error.kind() == millpond_storage::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(storage(error)),
+            },
+        }
+        shared.with(|registry| registry.restore(&StoredCheckpoint { folder, metadata }, mode))
+    }
+
+    /// Carries out the deletions that `shared` has collected, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) for the first that fails: it and those
+    /// after it are left for the next call.
+    pub fn execute_deletions(&self, shared: &SharedFiles) -> Result<()> {
+        // A second caller waits, so that the order is kept; who hands out deletions does not.
+        let _deleting = shared.deleting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let next = shared.queue().front().cloned();
+            let Some(next) = next else { return Ok(()) };
+            self.execute_deletion(&next)?;
+            shared.queue().pop_front();
+        }
+    }
+
+    fn execute_deletion(&self, deletion: &Deletion) -> Result<()> {
+        match deletion {
+            Deletion::Folder { folder, .. } => {
+                let folder = StorePath::new(folder).map_err(storage)?;
+                let metadata = folder.join(crate::name::METADATA).map_err(storage)?;
+                self.store.delete(&metadata).map_err(storage)?;
+                self.store.delete_prefix(&folder).map_err(storage)?;
+                Ok(())
+            }
+            Deletion::Object(object) => {
+                let path = StorePath::new(object.name()).map_err(storage)?;
+                self.store.delete(&path).map_err(storage)
+            }
+        }
+    }
+}
