@@ -12,7 +12,7 @@
 use core::cmp::Ordering;
 use std::sync::Arc;
 
-use millpond_snapshot::incremental::{ChainFileKind, chain_file_name};
+use millpond_snapshot::incremental::{ChainFileKind, chain_file_name, encode_chain_manifest};
 use millpond_snapshot::{
     ByteSink, ChangeKind, Compression, DeltaWriter, FullOptions, FullWriter, SnapshotError,
 };
@@ -57,7 +57,8 @@ impl FilesTask for IncrementalSnapshot {
         let Self { checkpoint, epoch, state, mut filter, since, options, written } = *self;
         cancel.check()?;
         let states = state.states.clone();
-        let entries = state.tables.iter().map(SharedTable::entries).sum();
+        let state_entries = count_by_state(&state);
+        let entries = state_entries.iter().sum();
         let level = files.compression_level();
         let mut parts = Vec::new();
         let mut changed = 0;
@@ -83,8 +84,20 @@ impl FilesTask for IncrementalSnapshot {
         written.leave(checkpoint, Chain { files: parts, states: states.clone(), epoch });
         let mut summary = FilesSummary::default();
         (summary.states, summary.entries, summary.entries_changed) = (states, entries, changed);
+        summary.manifest = encode_chain_manifest(&state_entries);
         Ok(summary)
     }
+}
+
+/// Entries of each state. Those that have expired count: they are found when they are written.
+fn count_by_state(state: &MemorySnapshot) -> Vec<u64> {
+    let mut counts = vec![0; state.states.len()];
+    for table in &state.tables {
+        if let Some(count) = counts.get_mut(usize::from(table.state)) {
+            *count += table.entries();
+        }
+    }
+    counts
 }
 
 /// Whether a delta is cheaper in the long run than a base.

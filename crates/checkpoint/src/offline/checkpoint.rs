@@ -101,7 +101,7 @@ impl OfflineCheckpoint {
         visit: &mut dyn FnMut(&SnapshotEntry<'_>) -> Result<()>,
     ) -> Result<()> {
         for handle in parts(vertex)? {
-            let reader = self.folder.open_full(handle)?;
+            let reader = self.folder.open_entries(handle)?;
             let states = indexes(reader.states(), vertex)?;
             let mut entries = reader.entries(handle.key_groups());
             while let Some(mut entry) = entries.next_entry().map_err(state_error)? {

@@ -152,7 +152,7 @@ impl<'a> VertexPlan<'a> {
     ) -> Result<VertexMetadata> {
         let (vertex, to) = (rewrite.vertex, rewrite.max_parallelism);
         let moved = to != vertex.max_parallelism;
-        if !moved && !self.changed {
+        if !moved && !self.changed && is_full(vertex) {
             copy_files(rewrite.original, vertex, target)?;
             return Ok(vertex.clone());
         }
@@ -290,6 +290,13 @@ fn compare(entry: &SnapshotEntry<'_>, other: &SnapshotEntry<'_>) -> Ordering {
         other.namespace,
         other.user_key,
     ))
+}
+
+/// Whether all state is in full snapshots, which alone can be copied as they are: a copy must be
+/// self-contained, and shares nothing.
+fn is_full(vertex: &VertexMetadata) -> bool {
+    let mut handles = vertex.subtasks.iter().flat_map(|subtask| &subtask.keyed_state);
+    handles.all(|handle| matches!(handle, KeyedStateHandle::Full(_)))
 }
 
 /// Whether the files have the vertex's states in its order, so that nothing must be sorted.

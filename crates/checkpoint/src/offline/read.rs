@@ -4,14 +4,13 @@ use core::cell::OnceCell;
 use std::collections::VecDeque;
 
 use millpond_snapshot::metadata::{KeyedStateHandle, VertexMetadata};
-use millpond_snapshot::{FullEntries, FullReader};
 use millpond_state::{EntrySource, MaxParallelism, SnapshotEntry, StateDescriptor, key_hash};
 
 use super::checkpoint::{OfflineCheckpoint, parts};
 use super::dynamic::DynFormat;
 use super::entry::{EntryFormat, StateType};
 use super::state_error;
-use crate::driver::ObjectSource;
+use crate::driver::{EntriesReader, StoredEntries};
 use crate::error::{CheckpointError, ErrorKind, Result};
 
 /// One state of one operator of a checkpoint, over all subtasks. Files are opened when they are
@@ -25,7 +24,7 @@ pub struct StateReader<'c> {
 
 struct Part<'c> {
     handle: &'c KeyedStateHandle,
-    reader: OnceCell<FullReader<ObjectSource>>,
+    reader: OnceCell<EntriesReader>,
 }
 
 impl<'c> StateReader<'c> {
@@ -45,16 +44,11 @@ impl<'c> StateReader<'c> {
         self.descriptor
     }
 
-    /// How many entries the state has; a list counts as one. From metadata, nothing is read.
+    /// How many entries the state has; a list counts as one. From metadata, nothing is read; of
+    /// incremental state, entries that have expired may count.
     #[must_use]
     pub fn entry_count(&self) -> u64 {
-        let of_part = |part: &Part<'_>| match part.handle {
-            KeyedStateHandle::Full(full) => {
-                let own = full.states.iter().filter(|it| it.state == self.descriptor.name());
-                own.map(|it| it.entries).sum::<u64>()
-            }
-            _ => 0,
-        };
+        let of_part = |part: &Part<'_>| part.handle.state_entries(self.descriptor.name());
         self.parts.iter().map(of_part).sum()
     }
 
@@ -92,11 +86,11 @@ impl<'c> StateReader<'c> {
         }
     }
 
-    fn open<'s>(&'s self, part: &'s Part<'c>) -> Result<&'s FullReader<ObjectSource>> {
+    fn open<'s>(&'s self, part: &'s Part<'c>) -> Result<&'s EntriesReader> {
         if let Some(reader) = part.reader.get() {
             return Ok(reader);
         }
-        let reader = self.checkpoint.folder().open_full(part.handle)?;
+        let reader = self.checkpoint.folder().open_entries(part.handle)?;
         Ok(part.reader.get_or_init(|| reader))
     }
 }
@@ -159,7 +153,7 @@ pub struct Entries<'r, F: EntryFormat> {
     /// Whether to check key groups, and by how many.
     assigned: Option<MaxParallelism>,
     next_part: usize,
-    current: Option<(FullEntries<'r, ObjectSource>, Option<u16>)>,
+    current: Option<(StoredEntries<'r>, Option<u16>)>,
     queue: VecDeque<F::Entry>,
     failed: bool,
 }

@@ -12,6 +12,8 @@ mod show;
 mod target;
 mod verify;
 
+pub(crate) use target::within_storage;
+
 use crate::args::CheckpointCommand;
 use crate::error::Result;
 

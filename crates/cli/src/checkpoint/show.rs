@@ -1,7 +1,11 @@
 //! `millpond checkpoint show`.
 
+use std::collections::BTreeSet;
+
 use millpond_snapshot::CheckpointMetadata;
-use millpond_snapshot::metadata::{KeyedStateHandle, Skew, SubtaskMetadata, VertexMetadata};
+use millpond_snapshot::metadata::{
+    FileHandle, KeyedStateHandle, Skew, SubtaskMetadata, VertexMetadata,
+};
 use millpond_state::StateDescriptor;
 use serde_json::{Value, json};
 
@@ -43,7 +47,54 @@ fn head(url: &str, metadata: &CheckpointMetadata) -> Result<()> {
             table::bytes(metadata.data_bytes())
         ),
     ];
-    lines.iter().try_for_each(|line| console::print(line))
+    lines.iter().try_for_each(|line| console::print(line))?;
+    let share = Share::of(metadata);
+    if share.shared == 0 {
+        return Ok(());
+    }
+    console::print(&format!(
+        "  {} shared with other checkpoints, {} exclusive; {} new, {} re-used",
+        table::bytes(share.shared),
+        table::bytes(share.exclusive),
+        table::bytes(share.new),
+        table::bytes(share.reused)
+    ))
+}
+
+/// Bytes of keyed state by who else may need them, and by who wrote them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    /// Of objects that other checkpoints may refer to.
+    shared: u64,
+    /// Of files that go with the checkpoint.
+    exclusive: u64,
+    /// Written for this checkpoint.
+    new: u64,
+    /// Written for an earlier one.
+    reused: u64,
+}
+
+impl Share {
+    fn of(metadata: &CheckpointMetadata) -> Self {
+        let mut share = Self::default();
+        let mut seen = BTreeSet::new();
+        for file in metadata.files().filter(|it| seen.insert((it.is_shared(), it.name()))) {
+            let sum = if file.is_shared() { &mut share.shared } else { &mut share.exclusive };
+            *sum += file.bytes();
+        }
+        let subtasks = metadata.vertices.iter().flat_map(|vertex| &vertex.subtasks);
+        for handle in subtasks.flat_map(|subtask| &subtask.keyed_state) {
+            match handle {
+                KeyedStateHandle::Incremental(native) => {
+                    let (new, reused) = native.new_and_reused_bytes(metadata.checkpoint);
+                    share.new += new;
+                    share.reused += reused;
+                }
+                _ => share.new += handle.files().map(FileHandle::bytes).sum::<u64>(),
+            }
+        }
+        share
+    }
 }
 
 fn show_vertex(vertex: &VertexMetadata) -> Result<()> {
@@ -114,12 +165,7 @@ fn codecs(state: &StateDescriptor) -> String {
 }
 
 fn state_entries(vertex: &VertexMetadata, state: &str) -> u64 {
-    let of_handle = |handle: &KeyedStateHandle| match handle {
-        KeyedStateHandle::Full(full) => {
-            full.states.iter().filter(|it| it.state == state).map(|it| it.entries).sum()
-        }
-        _ => 0_u64,
-    };
+    let of_handle = |handle: &KeyedStateHandle| handle.state_entries(state);
     vertex.subtasks.iter().flat_map(|subtask| &subtask.keyed_state).map(of_handle).sum()
 }
 
@@ -139,6 +185,7 @@ fn skews(vertex: &VertexMetadata) -> (Skew, Skew) {
 }
 
 fn json_of(url: &str, metadata: &CheckpointMetadata) -> Value {
+    let share = Share::of(metadata);
     json!({
         "id": metadata.checkpoint.get(),
         "url": url,
@@ -153,6 +200,10 @@ fn json_of(url: &str, metadata: &CheckpointMetadata) -> Value {
         "duration_ms": metadata.duration_ms,
         "entries": entries(metadata),
         "bytes": metadata.data_bytes(),
+        "shared_bytes": share.shared,
+        "exclusive_bytes": share.exclusive,
+        "new_bytes": share.new,
+        "reused_bytes": share.reused,
         "vertices": metadata.vertices.iter().map(json_vertex).collect::<Vec<_>>(),
     })
 }

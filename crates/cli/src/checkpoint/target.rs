@@ -5,7 +5,7 @@ use millpond_checkpoint::offline::OfflineCheckpoint;
 use millpond_checkpoint::{CheckpointError, ErrorKind};
 use millpond_snapshot::CheckpointMetadata;
 use millpond_state::CheckpointId;
-use millpond_storage::open_url;
+use millpond_storage::{StorePath, open_url};
 
 use crate::args::OriginalArgs;
 use crate::error::{CliError, Result};
@@ -55,6 +55,8 @@ pub(super) fn find(url: &str, id: Option<u64>) -> Result<Vec<Found>> {
             .collect(),
         metadata => {
             let id = metadata.as_ref().ok().map(|metadata| metadata.checkpoint);
+            // Files that it shares with others are in the storage around it.
+            let folder = within_storage(url).unwrap_or(folder);
             vec![Found { id, folder, metadata }]
         }
     };
@@ -76,6 +78,27 @@ pub(super) fn find(url: &str, id: Option<u64>) -> Result<Vec<Found>> {
         }
     }
     Ok(found)
+}
+
+/// The folder `path` as a part of its checkpoint storage, which has the files that it shares with
+/// other checkpoints and may be a job's own.
+///
+/// # Errors
+/// If there is no such storage or the folder's name is none that a storage has.
+pub(crate) fn within_storage(path: &str) -> Result<CheckpointFolder> {
+    let (storage, name) = split_folder(path);
+    let store = open_url(storage, false)?;
+    Ok(CheckpointFolder::new(store, Some(StorePath::new(name)?)))
+}
+
+/// The folder that holds `path`, and its name there.
+fn split_folder(path: &str) -> (&str, &str) {
+    let path = path.trim_end_matches('/');
+    match path.rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some((storage, name)) => (storage, name),
+        None => (".", path),
+    }
 }
 
 /// The newest of them.

@@ -5,11 +5,12 @@ use millpond_runtime::StartFrom;
 use millpond_snapshot::CheckpointMetadata;
 use millpond_snapshot::metadata::FileHandle;
 use millpond_state::MaxParallelism;
-use millpond_storage::{StorePath, open_url};
+use millpond_storage::open_url;
 
 use super::DEAD_LETTER;
 use super::folders::Folders;
 use crate::args::RestoreFrom;
+use crate::checkpoint::within_storage;
 use crate::error::{CliError, Result};
 
 /// Key groups of a new job.
@@ -91,23 +92,6 @@ fn open_checkpoint(path: &str) -> Result<(CheckpointFolder, CheckpointMetadata)>
                 "give another checkpoint, or --restore latest to take the newest whole one";
             Err(CliError::from(error).context(context()).advice(way_out))
         }
-    }
-}
-
-/// The folder `path` as a part of its checkpoint storage, which has the files that it shares with
-/// other checkpoints and may be the job's own.
-fn within_storage(path: &str) -> Result<CheckpointFolder> {
-    let (storage, name) = split_folder(path);
-    let store = open_url(storage, false)?;
-    Ok(CheckpointFolder::new(store, Some(StorePath::new(name)?)))
-}
-
-/// The folder that holds `path`, and its name there.
-fn split_folder(path: &str) -> (&str, &str) {
-    match path.trim_end_matches('/').rsplit_once('/') {
-        Some(("", name)) => ("/", name),
-        Some((storage, name)) => (storage, name),
-        None => (".", path),
     }
 }
 

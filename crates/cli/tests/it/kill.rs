@@ -68,6 +68,87 @@ fn an_older_incremental_checkpoint_is_restored_by_name_with_and_without_claim() 
 }
 
 #[test]
+fn an_incremental_checkpoint_names_again_what_earlier_ones_wrote() {
+    let place = Place::new();
+    let text: String = (0..4_000).map(|number| format!("word{number}\n")).collect();
+    place.write("words.txt", &text);
+    let (input, output) = (place.text("words.txt"), place.text("out"));
+    let args = ["run", "wordcount", "--input", &input, "--output", &output];
+    let pace = ["--incremental", "true", "--rate", "4000", "--interval", "30ms", "--retain", "50"];
+    run(&[&args[..], &pace].concat()).ok();
+    let checkpoints = place.text("out/checkpoints");
+    let list = run(&["checkpoint", "list", &checkpoints, "--json"]).ok();
+    let mut reusing = 0;
+    for line in list.stdout.lines() {
+        let id = crate::support::json(line)["id"].to_string();
+        let show = ["checkpoint", "show", &checkpoints, "--id", &id];
+        let text = run(&show).ok();
+        assert!(text.stdout.contains(" re-used"), "{}", text.stdout);
+        let json = crate::support::json(&run(&[&show[..], &["--json"]].concat()).ok().stdout);
+        let bytes = |name: &str| json[name].as_u64().unwrap();
+        assert_eq!(bytes("reused_bytes") + bytes("new_bytes"), bytes("shared_bytes"));
+        reusing += u32::from(bytes("reused_bytes") > bytes("new_bytes"));
+    }
+    assert!(reusing > 0, "{}", list.stdout);
+    run(&["checkpoint", "verify", &checkpoints]).ok();
+    let state = ["--operator", "words", "--state", "counts"];
+    let export = run(&[&["checkpoint", "export", &checkpoints][..], &state].concat()).ok();
+    assert_eq!(export.stdout.lines().count(), 4_001);
+}
+
+#[test]
+fn incremental_checkpoints_are_shown_verified_exported_and_copied_like_full_ones() {
+    let rows = |place: &Place, checkpoint: &str| {
+        let args = ["--operator", "aircraft", "--state", "totals"];
+        let path = place.text(checkpoint);
+        let export = run(&[&["checkpoint", "export", &path][..], &args].concat()).ok();
+        let mut rows: Vec<String> = export.stdout.lines().map(str::to_owned).collect();
+        rows.sort();
+        rows
+    };
+    let show = |place: &Place| {
+        let show = run(&["checkpoint", "show", &place.text("out/checkpoints"), "--json"]).ok();
+        crate::support::json(&show.stdout)
+    };
+    let [full, incremental] = ["false", "true"].map(|incremental| {
+        let place = Place::new();
+        place.flights(3_000);
+        let args = ["--incremental", incremental, "--rate", "5000", "--interval", "30ms"];
+        place.run_flights(&args).ok();
+        run(&["checkpoint", "verify", &place.text("out/checkpoints")]).ok();
+        place
+    });
+    let expected = rows(&full, "out/checkpoints");
+    assert!(expected.len() > 10);
+    assert_eq!(rows(&incremental, "out/checkpoints"), expected);
+    let (of_full, of_incremental) = (show(&full), show(&incremental));
+    assert_eq!(of_full["reused_bytes"], 0);
+    assert_eq!(of_full["shared_bytes"], 0);
+    assert!(of_incremental["shared_bytes"].as_u64() > Some(0));
+    assert_eq!(of_incremental["exclusive_bytes"], 0);
+    assert_eq!(of_incremental["vertices"][1]["states"], of_full["vertices"][1]["states"]);
+    // A copy is self-contained and full.
+    let path = incremental.text("out/checkpoints");
+    let copy = incremental.text("copy");
+    run(&["checkpoint", "rekey", &path, "--max-parallelism", "96", &copy]).ok();
+    assert_eq!(rows(&incremental, "copy"), expected);
+    // Damage is found wherever it is.
+    let shared = incremental.path("out/checkpoints/shared");
+    for file in std::fs::read_dir(shared).unwrap() {
+        let file = file.unwrap().path();
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let verify = run(&["checkpoint", "verify", &path]).fails(1, &["damaged"]);
+        assert!(verify.stdout.contains(name), "{}", verify.stdout);
+        std::fs::write(&file, whole).unwrap();
+    }
+}
+
+#[test]
 fn an_older_checkpoint_restored_by_name_takes_the_newer_output_back() {
     let place = Place::new();
     place.flights(8_000);

@@ -7,10 +7,12 @@ use millpond_state::{
     StateError,
 };
 
+use crate::bytes::{ByteReader, put_varint};
 use crate::error::{Result, SnapshotError};
 use crate::frame::FileKind;
 use crate::full::{ChangeKind, FullEntries, FullReader};
 use crate::io::ByteSource;
+use crate::metadata::IncrementalHandle;
 
 /// What metadata calls the backend of a chain's files. Whatever backend wrote them, any can restore
 /// them.
@@ -51,6 +53,32 @@ pub fn parse_chain_file(name: &str) -> Option<(u32, ChainFileKind)> {
     };
     let position = position.parse().ok()?;
     (chain_file_name(position, kind) == name).then_some((position, kind))
+}
+
+/// The manifest of a chain: how many entries each state has, in the order of the handle's states.
+#[must_use]
+pub fn encode_chain_manifest(state_entries: &[u64]) -> Vec<u8> {
+    let mut manifest = Vec::new();
+    for entries in state_entries {
+        put_varint(&mut manifest, *entries);
+    }
+    manifest
+}
+
+/// The entries of a state, from the manifest of a chain; 0 if the handle is none.
+pub(crate) fn chain_state_entries(handle: &IncrementalHandle, state: &str) -> u64 {
+    if handle.backend != CHAIN_FORMAT {
+        return 0;
+    }
+    let mut reader = ByteReader::new(&handle.manifest);
+    for known in &handle.states {
+        match reader.varint() {
+            Ok(entries) if known == state => return entries,
+            Ok(_) => {}
+            Err(_) => return 0,
+        }
+    }
+    0
 }
 
 /// The open files of a chain.

@@ -95,6 +95,20 @@ impl KeyedStateHandle {
         }
     }
 
+    /// How many entries it has of the state of this name, as far as that is known without reading
+    /// files: of native files of unknown backends 0.
+    #[must_use]
+    pub fn state_entries(&self, state: &str) -> u64 {
+        match self {
+            Self::Full(full) => {
+                full.states.iter().filter(|it| it.state == state).map(|it| it.entries).sum()
+            }
+            Self::Incremental(incremental) => {
+                crate::incremental::chain_state_entries(incremental, state)
+            }
+        }
+    }
+
     /// The files that it needs, as storage knows them.
     pub fn files(&self) -> impl Iterator<Item = &FileHandle> {
         match self {
