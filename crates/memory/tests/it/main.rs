@@ -11,6 +11,7 @@ mod allocation;
 mod bounds;
 mod conformance;
 mod expiry;
+mod incremental;
 mod large;
 mod model;
 mod sizes;

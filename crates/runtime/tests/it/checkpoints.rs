@@ -8,7 +8,7 @@ use millpond_runtime::{JobErrorKind, JobOutcome, StartFrom};
 use crate::fixture::Counting;
 
 /// Runs until some input was read and two checkpoints are complete, then stops it.
-fn run_and_stop(counting: &Counting<'_>, start: StartFrom) -> JobOutcome {
+pub(crate) fn run_and_stop(counting: &Counting<'_>, start: StartFrom) -> JobOutcome {
     let job = counting.job();
     let handle = job.handle();
     counting.hold.store(true, Ordering::SeqCst);

@@ -196,6 +196,7 @@ pub(crate) struct Counting<'a> {
     pub(crate) hold: Arc<AtomicBool>,
     pub(crate) notes: Arc<Notes>,
     pub(crate) at_least_once: bool,
+    pub(crate) incremental: bool,
     pub(crate) pause_every: u64,
 }
 
@@ -214,6 +215,7 @@ impl<'a> Counting<'a> {
             hold: Arc::default(),
             notes: Arc::default(),
             at_least_once: false,
+            incremental: false,
             pause_every: 1_000,
         }
     }
@@ -229,6 +231,7 @@ impl<'a> Counting<'a> {
             JobSettings::new("counting", MaxParallelism::new(self.max_parallelism).unwrap());
         settings.checkpoints.interval_ms = self.interval_ms;
         settings.checkpoints.retained_max = 3;
+        settings.incremental = self.incremental;
         if self.at_least_once {
             settings.checkpoints.mode = millpond_checkpoint::CheckpointMode::AtLeastOnce;
         }

@@ -13,6 +13,7 @@ mod expiry;
 mod failures;
 mod fixture;
 mod gated;
+mod incremental;
 mod operator_state;
 mod side_output;
 mod subtasks;
