@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use checkpoint::{
-    CheckpointCommand, DropStateArgs, ExportArgs, Format, ImportArgs, KindArg, OriginalArgs,
-    OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,
+    CheckpointCommand, DropStateArgs, ExportArgs, Format, GcArgs, ImportArgs, KindArg,
+    OriginalArgs, OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,
 };
 pub(crate) use value::{OnBadRecord, RestartArg, RestoreFrom};
 

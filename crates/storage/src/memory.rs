@@ -69,6 +69,10 @@ impl Store for MemoryStore {
         Ok(folders)
     }
 
+    fn written_wall_ms(&self, _: &StorePath) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     fn delete(&self, path: &StorePath) -> Result<()> {
         self.lock().remove(path);
         Ok(())

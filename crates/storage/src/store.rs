@@ -61,6 +61,13 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// As for [`Store::list`].
     fn list_folders(&self, prefix: Option<&StorePath>) -> Result<Vec<StorePath>>;
 
+    /// When an object was written, in milliseconds since 1970 by the store's clock; `None` if the
+    /// store does not know, or there is no such object.
+    ///
+    /// # Errors
+    /// What keeps the store from finding out.
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>>;
+
     /// Deletes an object, durably. One that is not there counts as deleted, so that a deletion
     /// with an unsure outcome can be repeated.
     ///
@@ -128,6 +135,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn list_folders(&self, prefix: Option<&StorePath>) -> Result<Vec<StorePath>> {
         (**self).list_folders(prefix)
+    }
+
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>> {
+        (**self).written_wall_ms(path)
     }
 
     fn delete(&self, path: &StorePath) -> Result<()> {

@@ -18,6 +18,7 @@
 mod adapter;
 mod describe;
 mod folder;
+mod garbage;
 mod keyed_state;
 mod native;
 mod operator_state;
@@ -26,6 +27,7 @@ mod shared_files;
 pub use adapter::{ObjectSink, ObjectSource};
 pub use describe::{JobDescription, VertexDescription, describe, facts_of};
 pub use folder::{CheckpointFolder, EntriesReader, StoredEntries};
+pub use garbage::{FoundObject, Garbage};
 pub use keyed_state::{KeyedPart, KeyedStateSource, SubtaskSnapshot, WriteKeyedState};
 pub use native::ObjectPart;
 pub use operator_state::operator_state_parts;

@@ -168,6 +168,10 @@ impl Store for FullStore {
         self.store.list_folders(prefix)
     }
 
+    fn written_wall_ms(&self, path: &StorePath) -> millpond_storage::Result<Option<u64>> {
+        self.store.written_wall_ms(path)
+    }
+
     fn delete(&self, path: &StorePath) -> Result<()> {
         self.store.delete(path)
     }

@@ -13,6 +13,9 @@ pub(crate) enum CheckpointCommand {
     Show(TargetArgs),
     /// Check every byte; exit status 1 if something is damaged.
     Verify(TargetArgs),
+    /// List what no checkpoint refers to: uploads of checkpoints that were aborted or of jobs that
+    /// were killed. Nothing is deleted without --delete; stop the job before.
+    Gc(GcArgs),
     /// Print typed state, one row for each entry (of a list for each element).
     #[command(after_long_help = EXPORT_HELP)]
     Export(ExportArgs),
@@ -86,6 +89,26 @@ pub(crate) struct TargetArgs {
     /// Only the checkpoint of this number [default: show takes the newest, list and verify all]
     #[arg(long, value_name = "N")]
     pub(crate) id: Option<u64>,
+
+    /// Write JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to clean up.
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// The checkpoint storage (URL or folder)
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// Delete what is listed as orphan
+    #[arg(long)]
+    pub(crate) delete: bool,
+
+    /// Only what was written longer ago than this is an orphan
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = super::value::duration)]
+    pub(crate) older_than: std::time::Duration,
 
     /// Write JSON, one object a line
     #[arg(long)]

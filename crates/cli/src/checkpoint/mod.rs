@@ -4,6 +4,7 @@ mod cell;
 mod change;
 mod columns;
 mod export;
+mod gc;
 mod import;
 mod list;
 mod out;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: CheckpointCommand) -> Result<()> {
         CheckpointCommand::List(args) => list::run(&args),
         CheckpointCommand::Show(args) => show::run(&args),
         CheckpointCommand::Verify(args) => verify::run(&args),
+        CheckpointCommand::Gc(args) => gc::run(&args),
         CheckpointCommand::Export(args) => export::run(&args),
         CheckpointCommand::Rekey(args) => change::rekey_to(&args),
         CheckpointCommand::Import(args) => import::run(&args),

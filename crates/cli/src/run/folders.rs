@@ -122,7 +122,7 @@ fn open_storage(wanted: &Wanted<'_>) -> Result<(Arc<dyn Store>, Option<LocalStor
 }
 
 /// The folder of a `file://` URL as stores write it.
-fn file_folder(url: &str) -> Option<PathBuf> {
+pub(crate) fn file_folder(url: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
     let mut bytes = url.strip_prefix("file://")?.bytes();
     let mut folder = Vec::new();

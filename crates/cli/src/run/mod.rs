@@ -27,6 +27,8 @@ use millpond_runtime::{
 };
 use millpond_state::seam::{Clock, SystemClock};
 
+pub(crate) use folders::file_folder;
+
 use crate::args::{Mode, OnBadRecord, RestoreModeArg, RunArgs};
 use crate::error::{CliError, Result};
 use crate::{console, signals, table};

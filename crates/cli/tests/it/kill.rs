@@ -149,6 +149,48 @@ fn incremental_checkpoints_are_shown_verified_exported_and_copied_like_full_ones
 }
 
 #[test]
+fn garbage_of_killed_jobs_is_listed_and_deleted_when_told_to_and_nothing_else() {
+    let place = Place::new();
+    place.flights(8_000);
+    kill_after(&place, 2_000, &["--incremental", "true"]);
+    let checkpoints = place.text("out/checkpoints");
+    // An upload that no metadata names, and a file of somebody else.
+    let orphan = "shared/00000000000000aa-1-aircraft-f76f4797-0-0";
+    place.write(&format!("out/checkpoints/{orphan}"), "upload");
+    place.write("out/checkpoints/notes", "mine");
+    let gc = |more: &[&str]| run(&[&["checkpoint", "gc", &checkpoints][..], more].concat());
+    let young = gc(&[]).ok();
+    assert!(young.stdout.contains("too young") && young.stdout.contains("no orphans"));
+    let listed = gc(&["--older-than", "0ms", "--json"]).ok();
+    let last = crate::support::json(listed.stdout.lines().last().unwrap());
+    let orphans = last["orphans"].as_u64().unwrap();
+    assert!(orphans >= 1 && last["deleted"] == 0, "{last}");
+    assert!(listed.stdout.contains(orphan) && listed.stdout.contains("unknown name"));
+    assert!(place.path(&format!("out/checkpoints/{orphan}")).exists(), "it was a dry run");
+    let deleted = gc(&["--older-than", "0ms", "--delete"]).ok();
+    assert!(deleted.stdout.contains(&format!("{orphans} orphans deleted")), "{deleted:#?}");
+    assert!(!place.path(&format!("out/checkpoints/{orphan}")).exists());
+    assert!(place.path("out/checkpoints/notes").exists());
+    assert!(gc(&["--older-than", "0ms"]).ok().stdout.contains("no orphans"));
+    run(&["checkpoint", "verify", &checkpoints]).ok();
+    // What cannot be read may refer to anything.
+    place.write(&format!("out/checkpoints/{orphan}"), "upload");
+    let list = run(&["checkpoint", "list", &checkpoints, "--json"]).ok();
+    let newest = crate::support::json(list.stdout.lines().last().unwrap())["id"].to_string();
+    let metadata = place.path(&format!("out/checkpoints/chk-{newest}/_metadata"));
+    let whole = std::fs::read(&metadata).unwrap();
+    std::fs::write(&metadata, &whole[..whole.len() - 1]).unwrap();
+    gc(&["--older-than", "0ms", "--delete"]).fails(1, &["nothing was deleted", &newest]);
+    std::fs::write(&metadata, whole).unwrap();
+    let mut job = place.start_flights(&["--restore", "latest", "--rate", "5000"]);
+    job.wait_for("running", |_| true);
+    gc(&["--older-than", "0ms", "--delete"]).fails(1, &["stop the job"]);
+    job.kill();
+    restore(&place, &["--incremental", "true"]).ok();
+    place.assert_exact();
+}
+
+#[test]
 fn an_older_checkpoint_restored_by_name_takes_the_newer_output_back() {
     let place = Place::new();
     place.flights(8_000);

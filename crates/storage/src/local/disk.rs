@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// What is at a path. Symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub(super) trait Disk: fmt::Debug + Send + Sync {
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// What is at `path`; `None` if nothing is.
     fn entry(&self, path: &Path) -> io::Result<Option<Entry>>;
+    /// When the file at `path` was last written.
+    fn written_at(&self, path: &Path) -> io::Result<SystemTime> {
+        fs::symlink_metadata(path)?.modified()
+    }
     /// The names in a folder, in no order; those that are no UTF-8 are left out.
     fn names(&self, path: &Path) -> io::Result<Vec<String>>;
 }

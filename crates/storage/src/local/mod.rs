@@ -37,6 +37,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use self::disk::{Disk, DiskFile, Entry, OsDisk};
 use self::folders::{Folders, create_root};
@@ -307,6 +308,20 @@ impl Store for LocalStore {
         }
         folders.sort();
         Ok(folders)
+    }
+
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>> {
+        let written = match self.folders.disk.written_at(&self.folders.locate(Some(path))) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let message = "cannot find out when the object was written";
+                let path = Some(path);
+                return Err(self.folders.error(error, Effect::DidNotHappen, message, path));
+            }
+        };
+        let since = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).ok())
     }
 
     fn delete(&self, path: &StorePath) -> Result<()> {

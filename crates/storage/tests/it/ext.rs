@@ -28,6 +28,10 @@ impl Store for StickyStore {
         self.0.list_folders(prefix)
     }
 
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>> {
+        self.0.written_wall_ms(path)
+    }
+
     fn delete(&self, path: &StorePath) -> Result<()> {
         if path.name().starts_with("stuck-") {
             let (kind, effect) = (ErrorKind::PermissionDenied, Effect::DidNotHappen);

@@ -263,6 +263,10 @@ impl Store for FaultStore {
         call.run(&self.control, || self.inner.list_folders(prefix))
     }
 
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>> {
+        Call::new(Operation::List, path).run(&self.control, || self.inner.written_wall_ms(path))
+    }
+
     fn delete(&self, path: &StorePath) -> Result<()> {
         Call::new(Operation::Delete, path).run(&self.control, || self.inner.delete(path))
     }

@@ -44,6 +44,10 @@ impl Store for FlipStore {
         self.inner.list_folders(prefix)
     }
 
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>> {
+        self.inner.written_wall_ms(path)
+    }
+
     fn delete(&self, path: &StorePath) -> Result<()> {
         self.inner.delete(path)
     }

@@ -212,6 +212,10 @@ impl Store for BrokenStore {
         Ok(folders)
     }
 
+    fn written_wall_ms(&self, path: &StorePath) -> Result<Option<u64>> {
+        self.inner.written_wall_ms(path)
+    }
+
     fn delete(&self, path: &StorePath) -> Result<()> {
         match self.fault {
             Fault::DeleteForgotten => Ok(()),
