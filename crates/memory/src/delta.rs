@@ -59,28 +59,21 @@ impl FilesTask for IncrementalSnapshot {
         let states = state.states.clone();
         let state_entries = count_by_state(&state);
         let entries = state_entries.iter().sum();
-        let level = files.compression_level();
-        let mut parts = Vec::new();
-        let mut changed = 0;
-        match since.filter(|since| is_worth_it(&state, since, options)) {
-            Some(since) if reuse_all(files, &since.chain)? => {
-                parts.clone_from(&since.chain.files);
-                let delta = Delta { state: &state, since: &since, cancel };
-                if !delta.is_empty() {
-                    let name = chain_file_name(parts.len() as u32, ChainFileKind::Delta);
-                    let identity = files.add(&name, &mut |sink| {
-                        changed = delta.write(&mut filter, sink, level)?;
-                        Ok(())
-                    })?;
-                    parts.push(ChainFile { name, identity, entries: changed });
-                }
+        let delta = match &since {
+            Some(since) => {
+                let delta = Delta { state: &state, since, cancel };
+                delta.write_to(files, &mut filter, options)?
             }
-            _ => {
+            None => None,
+        };
+        let (parts, changed) = match delta {
+            Some(delta) => delta,
+            None => {
                 let file = write_base(state, filter, files, cancel)?;
-                changed = file.entries;
-                parts.push(file);
+                let changed = file.entries;
+                (vec![file], changed)
             }
-        }
+        };
         written.leave(checkpoint, Chain { files: parts, states: states.clone(), epoch });
         let mut summary = FilesSummary::default();
         (summary.states, summary.entries, summary.entries_changed) = (states, entries, changed);
@@ -100,28 +93,19 @@ fn count_by_state(state: &MemorySnapshot) -> Vec<u64> {
     counts
 }
 
-/// Whether a delta is cheaper in the long run than a base.
-fn is_worth_it(state: &MemorySnapshot, since: &Since, options: IncrementalOptions) -> bool {
-    let chain = &since.chain;
-    if !state.states.starts_with(&chain.states) {
-        return false;
-    }
-    let changed: u64 = state.tables.iter().map(|table| table.entries_since(chain.epoch)).sum();
-    let deleted: usize = tombstones::sorted(&since.deleted).len();
-    if changed == 0 && deleted == 0 {
-        return true;
-    }
-    let (base, deltas) = chain.base_and_delta_entries();
-    let total = deltas.saturating_add(changed).saturating_add(deleted as u64);
-    let most = u128::from(base) * u128::from(options.delta_percent_max) / 100;
-    chain.files.len() < options.chain_files_max as usize && u128::from(total) <= most
-}
-
 /// Makes the chain's files part of the snapshot; `false` if one of them cannot be.
 fn reuse_all(files: &mut dyn FileTransfer, chain: &Chain) -> Result<bool> {
     let identities: Vec<(&str, &FileIdentity)> =
         chain.files.iter().map(|file| (file.name.as_str(), &file.identity)).collect();
     files.reuse_all(&identities)
+}
+
+/// Whether another delta with so many changes costs less in the long run than a base.
+fn is_worth_it(chain: &Chain, changes: u64, options: IncrementalOptions) -> bool {
+    let (base, deltas) = chain.base_and_delta_entries();
+    let total = deltas.saturating_add(changes);
+    let most = u128::from(base) * u128::from(options.delta_percent_max) / 100;
+    chain.files.len() < options.chain_files_max as usize && u128::from(total) <= most
 }
 
 fn full_options(level: i32) -> FullOptions {
@@ -174,28 +158,57 @@ struct Delta<'d> {
 }
 
 impl Delta<'_> {
-    fn is_empty(&self) -> bool {
-        let epoch = self.since.chain.epoch;
-        self.since.deleted.is_empty()
-            && self.state.tables.iter().all(|table| table.entries_since(epoch) == 0)
+    /// Makes the chain, and a delta if there are changes, the snapshot; returns its files and how
+    /// many changes the delta has. `None`, with nothing done, if a base must be written or is cheaper
+    /// in the long run.
+    fn write_to(
+        &self,
+        files: &mut dyn FileTransfer,
+        filter: &mut SnapshotFilter,
+        options: IncrementalOptions,
+    ) -> Result<Option<(Vec<ChainFile>, u64)>> {
+        let chain = &self.since.chain;
+        let states = &self.state.states;
+        if !states.starts_with(&chain.states) {
+            return Ok(None);
+        }
+        let deleted = tombstones::sorted(&self.since.deleted);
+        let tables = self.state.tables.iter();
+        let changed: u64 = tables.map(|table| table.entries_since(chain.epoch)).sum();
+        let changes = changed.saturating_add(deleted.len() as u64);
+        let is_same = changes == 0 && states.len() == chain.states.len();
+        if !is_same && !is_worth_it(chain, changes, options) || !reuse_all(files, chain)? {
+            return Ok(None);
+        }
+        let mut parts = chain.files.clone();
+        let mut written = 0;
+        if !is_same {
+            let name = chain_file_name(parts.len() as u32, ChainFileKind::Delta);
+            let level = files.compression_level();
+            let identity = files.add(&name, &mut |sink| {
+                written = self.write(&deleted, filter, (sink, level))?;
+                Ok(())
+            })?;
+            parts.push(ChainFile { name, identity, entries: written });
+        }
+        Ok(Some((parts, written)))
     }
 
     /// Writes the delta file; returns how many changes it has.
     fn write(
         &self,
+        deleted: &[Tombstone<'_>],
         filter: &mut SnapshotFilter,
-        sink: &mut dyn FileSink,
-        level: i32,
+        (sink, level): (&mut dyn FileSink, i32),
     ) -> Result<u64> {
         let mut writer = DeltaWriter::create(Sink(sink), full_options(level))?;
         writer.begin(&persisted(&self.state.states))?;
-        let deleted = tombstones::sorted(&self.since.deleted);
         let mut out = Output {
             writer,
             filter,
             cancel: self.cancel,
             epoch: self.since.chain.epoch,
-            deleted: &deleted,
+            deleted,
             written: 0,
             whole: Vec::new(),
         };

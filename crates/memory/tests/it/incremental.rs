@@ -404,3 +404,74 @@ fn what_expired_since_it_was_written_is_deleted_and_what_is_unchanged_expires_wh
         assert_eq!(expiring.get(&mut again.backend, key.at()).unwrap(), expected);
     }
 }
+
+/// Writes, in the instances that own them, values and maps that tell `round` apart.
+fn populate(backends: &mut [MemoryBackend], round: u64) {
+    for backend in backends {
+        let values = backend.register(&descriptor("values", StateKind::Value)).unwrap();
+        let maps = backend.register(&descriptor("maps", StateKind::Map)).unwrap();
+        for number in (0..600u64).filter(|number| number % 7 >= round) {
+            let bytes = number.to_be_bytes();
+            let key = at(&bytes);
+            if !backend.key_groups().contains(key.group()) {
+                continue;
+            }
+            let user_key = [(number % 3 + round) as u8];
+            match (number + round) % 5 {
+                0 => backend.delete(values, key).unwrap(),
+                1 => backend.delete(maps, key).unwrap(),
+                2 => backend.map_put(maps, key, &user_key, &round.to_be_bytes()).unwrap(),
+                3 => backend.map_remove(maps, key, &user_key).unwrap(),
+                _ => backend.put(values, key, &round.to_be_bytes()).unwrap(),
+            }
+        }
+    }
+}
+
+fn open_all(parallelism: u32) -> Vec<MemoryBackend> {
+    let range = |index| max().range_of(index, parallelism).unwrap();
+    (0..parallelism).map(|index| crate::support::backend_of(range(index))).collect()
+}
+
+#[test]
+fn chains_taken_at_one_parallelism_restore_at_any_other() {
+    for (from, to) in [1, 2, 3, 7, 8].into_iter().flat_map(|p| [1, 2, 3, 7, 8].map(|q| (p, q))) {
+        let files = MemoryFiles::new();
+        let mut old = open_all(from);
+        let mut handles = Vec::new();
+        for round in 0..4 {
+            populate(&mut old, round);
+            handles.clear();
+            for backend in &mut old {
+                let id = CheckpointId::new(round + 1);
+                let request = SnapshotRequest::incremental(id);
+                let task = backend.snapshot_files(&request).unwrap().unwrap();
+                let mut transfer = files.transfer();
+                let summary = task.run(&mut transfer, &CancelFlag::new()).unwrap();
+                backend.checkpoint_completed(id);
+                handles.push((backend.key_groups(), transfer.finish(summary.manifest)));
+            }
+        }
+        assert!(handles.iter().any(|(_, handle)| handle.files.len() > 1), "{from}: no deltas");
+        let all = |backends: &mut [MemoryBackend]| {
+            let mut entries = Vec::new();
+            for backend in backends {
+                entries.extend(run(snapshot(backend, 99)).0.entries);
+            }
+            entries
+        };
+        let mut new = open_all(to);
+        for backend in &mut new {
+            for (groups, handle) in &handles {
+                let Some(overlap) = groups.intersection(backend.key_groups()) else { continue };
+                let mut source = files.source(CHAIN_FORMAT, *groups, handle);
+                backend.restore_files(&mut source, overlap).unwrap();
+            }
+        }
+        assert_eq!(all(&mut new), all(&mut old), "{from} to {to}");
+        // They go on: with the chain if it is just theirs, else with a base.
+        populate(&mut old, 4);
+        populate(&mut new, 4);
+        assert_eq!(all(&mut new), all(&mut old), "{from} to {to}, later");
+    }
+}
