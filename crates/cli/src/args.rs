@@ -171,8 +171,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "latest|PATH", value_parser = value::restore_from)]
     pub(crate) restore: Option<RestoreFrom>,
 
-    /// Who may delete the checkpoint given with --restore PATH: claim makes it one of this job's own,
-    /// no-claim leaves it and its files alone and writes everything anew. A checkpoint in another
+    /// Who may delete the checkpoint given with --restore PATH: claim makes it one of this job's
+    /// own, no-claim leaves it and its files alone and writes everything anew. A checkpoint in another
     /// storage is never claimed
     #[arg(long, value_enum, default_value_t = RestoreModeArg::Claim)]
     pub(crate) restore_mode: RestoreModeArg,

@@ -1,8 +1,8 @@
 //! The files of incremental checkpoints: a base and deltas, see
 //! [`incremental`](millpond_snapshot::incremental).
 //!
-//! Invariant: a snapshot builds on the chain of the last confirmed checkpoint only. What checkpoints
-//! in between wrote is not used: whether they exist is not known.
+//! Invariant: a snapshot builds on the chain of the last confirmed checkpoint only. What
+//! checkpoints in between wrote is not used: whether they exist is not known.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -159,8 +159,8 @@ struct Delta<'d> {
 
 impl Delta<'_> {
     /// Makes the chain, and a delta if there are changes, the snapshot; returns its files and how
-    /// many changes the delta has. `None`, with nothing done, if a base must be written or is cheaper
-    /// in the long run.
+    /// many changes the delta has. `None`, with nothing done, if a base must be written or is
+    /// cheaper in the long run.
     fn write_to(
         &self,
         files: &mut dyn FileTransfer,

@@ -16,8 +16,8 @@
 //!                            large values and maps beside it
 //! ```
 //!
-//! An incremental snapshot writes what changed since the last confirmed one: entries carry the epoch
-//! of their last change, and deletions are noted until they are confirmed.
+//! An incremental snapshot writes what changed since the last confirmed one: entries carry the
+//! epoch of their last change, and deletions are noted until they are confirmed.
 //!
 //! The state is lost with the process: restore it from a checkpoint.
 //!

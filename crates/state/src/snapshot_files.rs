@@ -85,7 +85,7 @@ pub trait FileTransfer {
     /// As [`Self::reuse`].
     fn reuse_all(&mut self, files: &[(&str, &FileIdentity)]) -> Result<bool>;
 
-    /// Takes what `write` writes as a new file, called `name`: streamed, and checksummed on its way.
+    /// Takes what `write` writes as a new file, called `name`: streamed, and checksummed.
     /// Returns what later snapshots re-use it by.
     ///
     /// # Errors

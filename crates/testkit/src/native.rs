@@ -7,7 +7,7 @@
 //!
 //! # Failures
 //! A backend without a native form is refused with
-//! [`ErrorKind::InvalidArgument`](millpond_state::ErrorKind::InvalidArgument).
+//! [`ErrorKind::InvalidArgument`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -82,7 +82,7 @@ impl CheckpointStorage {
         Ok(owned(&plan))
     }
 
-    /// Deletes what `garbage` says may be deleted; all are tried. Returns how many objects are gone.
+    /// Deletes what `garbage` says may be deleted; all are tried. Returns how many are gone.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) for the first that cannot be deleted.

@@ -76,8 +76,7 @@ fn native(part: &KeyedPart) -> &IncrementalHandle {
 }
 
 #[test]
-fn new_files_lie_one_after_the_other_in_one_object_and_uploads_of_an_aborted_checkpoint_are_re_used()
- {
+fn new_files_lie_in_one_object_and_uploads_of_an_aborted_checkpoint_are_re_used() {
     let world = World::new();
     world.begin(1, CheckpointKind::Periodic);
     let (send, receive) = std::sync::mpsc::channel();

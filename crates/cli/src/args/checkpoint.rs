@@ -107,7 +107,12 @@ pub(crate) struct GcArgs {
     pub(crate) delete: bool,
 
     /// Only what was written longer ago than this is an orphan
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = super::value::duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = super::value::duration
+    )]
     pub(crate) older_than: std::time::Duration,
 
     /// Write JSON, one object a line

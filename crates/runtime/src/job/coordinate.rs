@@ -51,7 +51,7 @@ impl<'a> CoordinatorLoop<'a> {
         let restored = chosen.map(|chosen| chosen.metadata.checkpoint);
         let after_restored = restored.map_or(CheckpointId::new(1), CheckpointId::next);
         let found = storage.list()?;
-        // Without savepoints that are in the storage, and without a checkpoint that was not claimed.
+        // Without savepoints that are in the storage, and without what was not claimed.
         let ours: BTreeSet<CheckpointId> = subtasks.shared.with(|files| files.retained().collect());
         let retained = found
             .iter()
