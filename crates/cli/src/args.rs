@@ -172,8 +172,8 @@ pub(crate) struct RunArgs {
     pub(crate) restore: Option<RestoreFrom>,
 
     /// Who may delete the checkpoint given with --restore PATH: claim makes it one of this job's
-    /// own, no-claim leaves it and its files alone and writes everything anew. A checkpoint in another
-    /// storage is never claimed
+    /// own, no-claim leaves it and its files alone and writes everything anew. A checkpoint in
+    /// another storage is never claimed
     #[arg(long, value_enum, default_value_t = RestoreModeArg::Claim)]
     pub(crate) restore_mode: RestoreModeArg,
 

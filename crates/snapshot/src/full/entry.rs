@@ -15,8 +15,9 @@
 //! The deletion of a whole map comes before every entry of the map; apart from that each address
 //! occurs once.
 //!
-//! A flag of the first four is set whenever it can be. The first entry of a block has nothing before
-//! it, so a block can be read by itself. Parts are never split, so an entry is handed out without copying.
+//! A flag of the first four is set whenever it can be. The first entry of a block has nothing
+//! before it, so a block can be read by itself. Parts are never split, so an entry is handed out
+//! without copying.
 
 use core::cmp::Ordering;
 
