@@ -4,7 +4,7 @@
 use millpond_testkit::conformance::backend::Capabilities;
 
 const fn capabilities() -> Capabilities {
-    Capabilities::all().without_counts_changes().without_reports_memory()
+    Capabilities::all().without_counts_changes().without_reports_memory().without_keeps_expired()
 }
 
 mod usual {

@@ -26,13 +26,16 @@ pub struct Capabilities {
     /// `memory_bytes` follows the bytes stored: it grows by at least half of what is added, and
     /// deleting most of it gives room that is used again.
     pub reports_memory: bool,
+    /// Expired state stays until a read, a sweep or a write removes it: nothing that the backend does
+    /// by itself, such as a compaction, drops it before.
+    pub keeps_expired: bool,
 }
 
 impl Capabilities {
     /// Everything.
     #[must_use]
     pub const fn all() -> Self {
-        Self { counts_changes: true, reports_memory: true }
+        Self { counts_changes: true, reports_memory: true, keeps_expired: true }
     }
 
     /// The same without [`Self::counts_changes`].
@@ -46,6 +49,13 @@ impl Capabilities {
     #[must_use]
     pub const fn without_reports_memory(mut self) -> Self {
         self.reports_memory = false;
+        self
+    }
+
+    /// The same without [`Self::keeps_expired`].
+    #[must_use]
+    pub const fn without_keeps_expired(mut self) -> Self {
+        self.keeps_expired = false;
         self
     }
 }
