@@ -136,6 +136,8 @@ impl<T: Clone + Send + 'static> SinkFactory<T> for Committed<T> {
 pub(crate) fn graph(name: &str) -> JobGraph {
     let mut settings = JobSettings::new(name, MaxParallelism::new(16).unwrap());
     settings.checkpoints.interval_ms = None;
+    // Clocks that are moved by hand by hours must not time the last checkpoint out.
+    settings.checkpoints.timeout_ms = 30 * 24 * 3_600_000;
     JobGraph::new(settings)
 }
 
