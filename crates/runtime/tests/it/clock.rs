@@ -66,7 +66,7 @@ fn a_job_that_waits_for_input_fires_processing_timers_when_its_clock_says_so() {
         let numbers = graph.source("numbers", 1, move |_| Ok(Gated::new(&items, &gate, |_| None)));
         let clock = Arc::clone(&clock);
         let make = move |_| Ok(Reminder { clock: Arc::clone(&clock), heard: heard.clone() });
-        graph.keyed("remind", 2, &numbers, (|n: &u64| Some(*n), |n: &u64| *n, make));
+        graph.keyed("remind", 1, &numbers, (|n: &u64| Some(*n), |n: &u64| *n, make));
         (graph, hearing)
     };
     let (graph, heard) = reminders();
