@@ -113,9 +113,9 @@ impl SubtaskEnv {
         Ok(self.max_parallelism.range_of(self.id.index.get(), self.parallelism)?)
     }
 
-    /// Ends a subtask whose neighbour has gone, as `error` says: because the job ends, or because it
-    /// failed. What the job has said before it says stop still counts: a last commit may be among
-    /// it, and whoever reads it late must not miss it.
+    /// Ends a subtask whose neighbour has gone, as `error` says: because the job ends, or because
+    /// it failed. What the job has said before it says stop still counts: a last commit may be
+    /// among it, and whoever reads it late must not miss it.
     pub(crate) fn outlive_neighbour(
         &self,
         error: JobError,

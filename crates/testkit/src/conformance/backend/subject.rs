@@ -26,8 +26,8 @@ pub struct Capabilities {
     /// `memory_bytes` follows the bytes stored: it grows by at least half of what is added, and
     /// deleting most of it gives room that is used again.
     pub reports_memory: bool,
-    /// Expired state stays until a read, a sweep or a write removes it: nothing that the backend does
-    /// by itself, such as a compaction, drops it before.
+    /// Expired state stays until a read, a sweep or a write removes it: nothing that the backend
+    /// does by itself, such as a compaction, drops it before.
     pub keeps_expired: bool,
 }
 
