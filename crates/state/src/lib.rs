@@ -75,7 +75,7 @@ pub use snapshot_api::{
 };
 pub use snapshot_files::{
     FileIdentity, FileReader, FileSink, FileSource, FileTransfer, FileWriter, FilesSummary,
-    FilesTask, StoredFile,
+    FilesTask, LocalFile, StoredFile,
 };
 pub use snapshot_filter::SnapshotFilter;
 pub use time::{StateTime, TimeDomain};

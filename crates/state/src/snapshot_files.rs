@@ -9,14 +9,19 @@
 //! # Invariants
 //! - A file is known by its [`FileIdentity`], never by its name: each snapshot names the files it
 //!   consists of as it likes, each name once.
+//! - A backend that restores from a file compares the bytes it read of it with the identity's
+//!   checksum if it reads all of them: an older file of the same name and length is damage.
 //! - A backend keeps the identities that a transfer or a source gave it, and re-uses a file only if
 //!   the transfer of the present snapshot says that it may.
 //! - What a transfer was given does not exist before its snapshot's task has ended well.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::descriptor::StateDescriptor;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, StateError};
 use crate::key_group::KeyGroupRange;
 use crate::snapshot_api::CancelFlag;
 
@@ -56,12 +61,15 @@ impl FileIdentity {
     }
 }
 
+/// Bytes of a local file that are read at once.
+const COPY_BYTES: usize = 1 << 20;
+
 /// Takes the bytes of one new file, front to back.
 pub trait FileSink {
     /// Appends all of `bytes`.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io); the snapshot cannot go on then.
+    /// [`ErrorKind::Io`]; the snapshot cannot go on then.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
@@ -75,7 +83,7 @@ pub trait FileTransfer {
     /// contents anew.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the name is taken or
+    /// [`ErrorKind::InvalidArgument`] if the name is taken or
     /// none that metadata takes.
     fn reuse(&mut self, name: &str, file: &FileIdentity) -> Result<bool>;
 
@@ -92,9 +100,51 @@ pub trait FileTransfer {
     /// What `write` or storage reports; the snapshot cannot go on then.
     fn add(&mut self, name: &str, write: &mut FileWriter<'_>) -> Result<FileIdentity>;
 
+    /// Takes files of the local disk as new files, each as it is: what [`Self::add`] does for each
+    /// of them in order, but storage may take several at once. They must not change before the
+    /// snapshot's task has ended. Returns what later snapshots re-use them by, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; [`ErrorKind::Io`] if a file cannot be read.
+    fn add_local(&mut self, files: &[LocalFile]) -> Result<Vec<FileIdentity>> {
+        let add = |file: &LocalFile| self.add(&file.name, &mut |sink| file.copy_to(sink));
+        files.iter().map(add).collect()
+    }
+
     /// The zstd level that new files shall be compressed with, as far as their format leaves the
     /// choice; 0 for no compression.
     fn compression_level(&self) -> i32;
+}
+
+/// A complete file of the local disk that a snapshot consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalFile {
+    /// What the snapshot calls it.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl LocalFile {
+    /// Writes all bytes of the file to `sink`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the file cannot be read; what the sink reports.
+    pub fn copy_to(&self, sink: &mut dyn FileSink) -> Result<()> {
+        let unreadable = |error| {
+            let message = format!("cannot read {}", self.path.display());
+            StateError::new(ErrorKind::Io, message).with_source(error)
+        };
+        let mut file = File::open(&self.path).map_err(unreadable)?;
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            let read = file.read(&mut buffer).map_err(unreadable)?;
+            match buffer.get(..read) {
+                Some([]) | None => return Ok(()),
+                Some(bytes) => sink.write(bytes)?,
+            }
+        }
+    }
 }
 
 /// What a finished snapshot of files says about itself.
@@ -117,7 +167,7 @@ pub trait FilesTask: Send {
     /// Names every file of the state as it was when the snapshot was taken.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) soon after `cancel` is set; what the
+    /// [`ErrorKind::Cancelled`] soon after `cancel` is set; what the
     /// transfer reports.
     fn run(
         self: Box<Self>,
@@ -134,12 +184,18 @@ pub trait FileReader: Send {
     /// Fills `buffer` with the bytes from `offset`.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the file ends before;
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if it cannot be read.
+    /// [`ErrorKind::Corrupt`] if the file ends before;
+    /// [`ErrorKind::Io`] if it cannot be read.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
 
     /// What errors call the file.
     fn name(&self) -> &str;
+
+    /// Where the local disk has the same bytes, if it does: an unchanging file whose checksum was
+    /// compared, which may be linked to but not written.
+    fn local_path(&self) -> Option<&Path> {
+        None
+    }
 
     /// Whether the length is 0.
     fn is_empty(&self) -> bool {
@@ -173,7 +229,7 @@ pub trait FileSource {
     /// Opens the file called `name`. Several may be open at once.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if it is missing or has another length;
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if that cannot be found out.
+    /// [`ErrorKind::Corrupt`] if it is missing or has another length;
+    /// [`ErrorKind::Io`] if that cannot be found out.
     fn open(&self, name: &str) -> Result<Box<dyn FileReader>>;
 }
