@@ -18,7 +18,7 @@ use crate::line::{Line, SLOTS, tag_of};
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// Slots of a line that may be used on average before lines are added.
-const LINE_FILL: usize = 14;
+const LINE_FILL: usize = 13;
 
 /// The offsets of the entries of one line.
 #[derive(Clone, Copy, Debug)]
