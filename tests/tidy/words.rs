@@ -49,9 +49,14 @@ const NO_STORE: &[&str] = &[
     "crates/cli/",
     "crates/fs/",
     "crates/rocksdb/",
+    "crates/checkpoint/src/driver/local/",
 ];
 const NO_CLOCK: &[&str] = &["crates/state/src/seam.rs"];
-const NO_THREADS: &[&str] = &["crates/runtime/src/threads.rs", "crates/testkit/"];
+const NO_THREADS: &[&str] = &[
+    "crates/runtime/src/threads.rs",
+    "crates/checkpoint/src/driver/threads.rs",
+    "crates/testkit/",
+];
 
 const BANNED_CALLS: [BannedCall; 14] = [
     BannedCall { call: "to_ne_bytes", instead: NATIVE_ENDIAN, allowed: &[] },

@@ -48,6 +48,13 @@ pub fn shared_object_name(
     format!("{SHARED_FOLDER}/{:016x}-{checkpoint}-{part}-{index}", attempt.get())
 }
 
+/// The folder of the local copies of the files of a job's checkpoints, which are at the URL
+/// `storage`.
+pub(crate) fn job_folder(job: &str, storage: &str) -> String {
+    let hash = millpond_state::key_hash(format!("{job}\n{storage}").as_bytes());
+    format!("{}-{hash:016x}", escape(job))
+}
+
 /// A hash of the vertex's name keeps names apart that are alike once escaped and cut.
 fn subtask_part(subtask: &SubtaskId) -> String {
     let hash = millpond_state::key_hash(subtask.vertex.as_bytes()) as u32;

@@ -9,11 +9,13 @@ use millpond_snapshot::{
     ChainEntries, ChainReader, CheckpointMetadata, Damage, FullEntries, FullReader, Report,
     verify_full, verify_metadata, verify_object,
 };
-use millpond_state::{EntrySource, KeyGroupRange, SnapshotEntry, StateDescriptor};
+use millpond_state::{EntrySource, FileIdentity, KeyGroupRange, SnapshotEntry, StateDescriptor};
 use millpond_storage::{Store, StoreExt, StorePath};
 
 use super::adapter::ObjectSource;
-use super::native::ObjectPart;
+use super::local::LocalCopies;
+use super::native::{ObjectPart, place};
+use super::reads::{RestoreReads, RestoredBytes};
 use super::storage;
 use crate::error::{CheckpointError, ErrorKind, Result};
 use crate::name;
@@ -24,6 +26,8 @@ pub struct CheckpointFolder {
     store: Arc<dyn Store>,
     /// `None`: the store's root is the folder.
     path: Option<StorePath>,
+    /// What is read is read for this restore.
+    reads: Option<Arc<RestoreReads>>,
 }
 
 impl CheckpointFolder {
@@ -31,7 +35,27 @@ impl CheckpointFolder {
     /// shares with others are looked for from the store's root, so with `None` there can be none.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, path: Option<StorePath>) -> Self {
-        Self { store, path }
+        Self { store, path, reads: None }
+    }
+
+    /// The same folder, to restore from: its files are taken from `copies` where those are whole,
+    /// and each file that state is taken from is checked as a whole. All
+    /// [sources](super::KeyedStateSource) of one restore share one such folder, or its clones, so
+    /// that each file is checked once; every restore has its own.
+    #[must_use]
+    pub fn for_restore(&self, copies: Option<Arc<LocalCopies>>) -> Self {
+        Self { reads: Some(RestoreReads::new(copies)), ..self.clone() }
+    }
+
+    /// What was read through this folder and its clones; nothing unless it is
+    /// [for a restore](Self::for_restore).
+    #[must_use]
+    pub fn restored_bytes(&self) -> RestoredBytes {
+        self.reads.as_ref().map(|reads| reads.bytes()).unwrap_or_default()
+    }
+
+    pub(super) fn is_for_restore(&self) -> bool {
+        self.reads.is_some()
     }
 
     /// Where it is, for messages.
@@ -162,8 +186,9 @@ impl CheckpointFolder {
             KeyedStateHandle::Incremental(native) => return Err(native_handle(&native.backend)),
             _ => return Err(unknown_handle()),
         };
-        let (source, _) = self.open(&full.file)?;
-        Ok(FullReader::open_handle(source, &full.file)?)
+        let file = &full.file;
+        let (source, _) = self.open_part(file, (0, file.bytes(), file.crc32()))?;
+        Ok(FullReader::open_handle(source, file)?)
     }
 
     /// Opens keyed state whose entries can be read without the backend that wrote it: a full
@@ -192,8 +217,47 @@ impl CheckpointFolder {
         }
     }
 
+    /// What each file of keyed state that the metadata names is known by.
+    pub(super) fn places(&self, metadata: &CheckpointMetadata) -> Vec<String> {
+        let mut places = Vec::new();
+        let subtasks = metadata.vertices.iter().flat_map(|vertex| &vertex.subtasks);
+        for handle in subtasks.flat_map(|subtask| &subtask.keyed_state) {
+            match handle {
+                KeyedStateHandle::Full(full) => {
+                    places.push(place(&self.rooted_name(&full.file), 0));
+                }
+                KeyedStateHandle::Incremental(native) => {
+                    let files = native.placed_files();
+                    places.extend(
+                        files.map(|(file, object)| place(&self.rooted_name(object), file.offset)),
+                    );
+                }
+                _ => {}
+            }
+        }
+        places
+    }
+
+    /// Opens an object that the metadata names, to read the file of so many bytes and this checksum
+    /// that begins at an offset in it. Returns also where it begins in what was opened.
+    pub(super) fn open_part(
+        &self,
+        object: &FileHandle,
+        (offset, bytes, crc32): (u64, u64, u32),
+    ) -> Result<(ObjectSource, u64)> {
+        let Some(reads) = &self.reads else {
+            return Ok((self.open_sized(object)?, offset));
+        };
+        let place = place(&self.rooted_name(object), offset);
+        let check = reads.check(&FileIdentity::new(place, bytes, crc32));
+        if let Some(copy) = check.copy() {
+            return Ok((ObjectSource::open_copy(copy, Arc::clone(&check))?, 0));
+        }
+        Ok((self.open_sized(object)?.with_check(offset, check), offset))
+    }
+
     /// Opens a file that the metadata names and checks its length.
-    pub(super) fn open_sized(&self, file: &FileHandle) -> Result<ObjectSource> {
+    fn open_sized(&self, file: &FileHandle) -> Result<ObjectSource> {
         let (source, len) = self.open(file)?;
         if len == file.bytes() {
             return Ok(source);
@@ -239,6 +303,17 @@ impl EntriesReader {
         match self {
             Self::Full(full) => full.states(),
             Self::Chain(chain) => chain.states(),
+        }
+    }
+
+    /// Compares the checksums of the files, if they are read for a restore.
+    pub(super) fn settle(&self) -> Result<()> {
+        match self {
+            Self::Full(full) => {
+                let source = full.source();
+                source.check().map_or(Ok(()), |check| check.settle(source))
+            }
+            Self::Chain(chain) => chain.sources().try_for_each(ObjectPart::settle),
         }
     }
 

@@ -12,8 +12,8 @@ use millpond_state::{
 use super::CheckpointStorage;
 use super::adapter::ObjectSink;
 use super::folder::CheckpointFolder;
-use super::native::HandleFiles;
-use crate::error::Result;
+use super::native::{HandleFiles, place};
+use crate::error::{ErrorKind, Result};
 use crate::name;
 
 /// What a subtask acknowledges a checkpoint with.
@@ -90,7 +90,10 @@ impl CheckpointStorage {
     ) -> Result<KeyedPart> {
         let folder = self.folder(write.checkpoint)?;
         let file = name::keyed_state(write.attempt, write.subtask);
-        let mut sink = ObjectSink::create(folder.store().as_ref(), &folder.path(&file)?)?;
+        let path = folder.path(&file)?;
+        let draft = self.copies.as_ref().and_then(|copies| copies.draft(write.checkpoint));
+        let sink = ObjectSink::create(folder.store().as_ref(), &path)?;
+        let mut sink = sink.with_draft(draft);
         let compression = match write.compression_level {
             0 => Compression::None,
             level => Compression::Zstd { level },
@@ -99,7 +102,7 @@ impl CheckpointStorage {
         let mut writer = FullWriter::create(&mut sink, options)?;
         let snapshot = task.run(&mut writer, cancel).map_err(super::describe::state)?;
         let summary = writer.finish()?;
-        sink.finish()?;
+        sink.finish_at(&place(path.as_str(), 0))?;
         let handle = FullHandle::new(file, write.key_groups, &summary)?;
         Ok(KeyedPart {
             handle: KeyedStateHandle::Full(handle),
@@ -127,17 +130,35 @@ impl KeyedStateSource {
     /// Adds the wanted key groups to `backend`; returns how many entries there were.
     ///
     /// # Errors
-    /// What reading or the backend reports; the backend must then be dropped.
+    /// What reading or the backend reports; [`ErrorKind::Corrupt`] also if the checksum of a file
+    /// that was read is not that of the metadata. The backend must then be dropped.
     pub fn restore_into(&self, backend: &mut dyn KeyedBackend) -> Result<u64> {
+        // Without a restore that others take part in, it is one of its own.
+        let alone = (!self.folder.is_for_restore()).then(|| self.folder.for_restore(None));
+        let folder = alone.as_ref().unwrap_or(&self.folder);
         if let KeyedStateHandle::Incremental(native) = &*self.handle
             && backend.opens_files_of(&native.backend)
         {
-            let mut files = HandleFiles::new(&self.folder, native);
+            let mut files = HandleFiles::new(folder, native);
             let restored = backend.restore_files(&mut files, self.key_groups);
-            return restored.map_err(super::describe::state);
+            return settled(restored, || files.settle());
         }
-        let reader = self.folder.open_entries(&self.handle)?;
+        let reader = folder.open_entries(&self.handle)?;
         let mut entries = reader.entries(self.key_groups);
-        backend.restore(&mut entries).map_err(super::describe::state)
+        let restored = backend.restore(&mut entries);
+        settled(restored, || reader.settle())
+    }
+}
+
+/// What a restore came to, once the files that it read are known to be the right ones. If they are
+/// not, that says more than what the backend made of them.
+fn settled(
+    restored: millpond_state::Result<u64>,
+    settle: impl FnOnce() -> Result<()>,
+) -> Result<u64> {
+    let restored = restored.map_err(super::describe::state);
+    match &restored {
+        Err(error) if error.kind() == ErrorKind::Storage => restored,
+        _ => settle().and(restored),
     }
 }

@@ -16,21 +16,27 @@
 //! are gone.
 
 mod adapter;
+mod coverage;
 mod describe;
 mod folder;
 mod garbage;
 mod keyed_state;
+mod local;
 mod native;
 mod operator_state;
+mod reads;
 mod shared_files;
+mod threads;
 
 pub use adapter::{ObjectSink, ObjectSource};
 pub use describe::{JobDescription, VertexDescription, describe, facts_of};
 pub use folder::{CheckpointFolder, EntriesReader, StoredEntries};
 pub use garbage::{FoundObject, Garbage};
 pub use keyed_state::{KeyedPart, KeyedStateSource, SubtaskSnapshot, WriteKeyedState};
+pub use local::{LocalCopies, LocalCopiesListener, LocalProblem};
 pub use native::ObjectPart;
 pub use operator_state::operator_state_parts;
+pub use reads::RestoredBytes;
 pub use shared_files::SharedFiles;
 
 use std::sync::Arc;
@@ -47,7 +53,12 @@ use crate::name;
 #[derive(Clone, Debug)]
 pub struct CheckpointStorage {
     store: Arc<dyn Store>,
+    upload_threads: usize,
+    copies: Option<Arc<LocalCopies>>,
 }
+
+/// Without being told, so many objects of a snapshot are written at once.
+const UPLOAD_THREADS_DEFAULT: usize = 4;
 
 /// Metadata could not be published.
 #[derive(Debug)]
@@ -73,7 +84,21 @@ impl CheckpointStorage {
     /// The checkpoints in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, upload_threads: UPLOAD_THREADS_DEFAULT, copies: None }
+    }
+
+    /// The same storage, where at most so many objects of one subtask's snapshot are written at
+    /// once, each by a thread; at least 1.
+    #[must_use]
+    pub fn with_upload_threads(self, upload_threads: usize) -> Self {
+        Self { upload_threads: upload_threads.max(1), ..self }
+    }
+
+    /// The same storage, where files written for checkpoints that `copies` was told of are kept
+    /// there, too.
+    #[must_use]
+    pub fn with_local_copies(self, copies: Option<Arc<LocalCopies>>) -> Self {
+        Self { copies, ..self }
     }
 
     /// Where this is, for messages.

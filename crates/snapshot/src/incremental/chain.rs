@@ -136,6 +136,11 @@ impl<R: ByteSource> ChainReader<R> {
         self.files.iter().map(FullReader::entry_count)
     }
 
+    /// The files as they were given, the base first.
+    pub fn sources(&self) -> impl Iterator<Item = &R> {
+        self.files.iter().map(FullReader::source)
+    }
+
     /// The entries of the key groups in `range`, in canonical order, as of the newest file. One
     /// block of each file is in memory.
     #[must_use]
