@@ -11,6 +11,10 @@ pub(crate) const OWNER: &str = "_job";
 /// In a checkpoint's folder: a job was restored from it without claim, so it is nobody's to delete.
 pub(crate) const KEPT: &str = "_kept";
 
+/// In the folder of a checkpoint that is not the job's to delete: the job has gone back to before
+/// it, so that it is not the newest of the job's history.
+pub(crate) const ABANDONED: &str = "_abandoned";
+
 const FOLDER_PREFIX: &str = "chk-";
 
 /// The folder of objects that checkpoints share.
@@ -86,7 +90,7 @@ impl ObjectKind {
         let checkpoint = parse_folder(folder)?;
         match file {
             METADATA => Some(Self::Metadata(checkpoint)),
-            KEPT => Some(Self::Owner),
+            KEPT | ABANDONED => Some(Self::Owner),
             _ => after_attempt(file).map(|_| Self::Data(checkpoint)),
         }
     }
@@ -140,7 +144,7 @@ mod tests {
             let full = format!("{}/{}", folder(checkpoint), keyed_state(attempt, &subtask));
             assert_eq!(ObjectKind::of(&full), Some(ObjectKind::Data(checkpoint)), "{full}");
         }
-        for owner in ["_job", "chk-7/_kept"] {
+        for owner in ["_job", "chk-7/_kept", "chk-7/_abandoned"] {
             assert_eq!(ObjectKind::of(owner), Some(ObjectKind::Owner), "{owner}");
         }
         assert_eq!(ObjectKind::of("chk-7/_metadata"), Some(ObjectKind::Metadata(checkpoint)));

@@ -116,8 +116,8 @@ mod watermark;
 pub use error::{JobError, JobErrorKind, Result};
 pub use graph::{JobGraph, Stream, SubtaskContext, TimestampOf};
 pub use job::{
-    Job, JobEnvironment, JobHandle, JobListener, JobNotice, JobOutcome, JobReport, QuietListener,
-    StartFrom,
+    Job, JobEnvironment, JobHandle, JobListener, JobNotice, JobOutcome, JobReport,
+    PendingSavepoint, QuietListener, Savepoint, StartFrom,
 };
 pub use operator::{
     BroadcastOperator, KeyedBatch, KeyedOperator, OpenContext, OperatorContext, OperatorTimers,

@@ -1,7 +1,9 @@
 //! How a job runs: plain values, checked once.
 
+use std::path::PathBuf;
+
 use millpond_checkpoint::CoordinatorSettings;
-use millpond_checkpoint::registry::RestoreMode;
+use millpond_checkpoint::registry::{RegistrySettings, RestoreMode};
 use millpond_state::MaxParallelism;
 
 use crate::error::{JobError, JobErrorKind, Result};
@@ -32,6 +34,13 @@ pub struct JobSettings {
     /// Who may delete the checkpoint that the job is told by name to start from. One in another
     /// storage than the job's is never claimed.
     pub restore_mode: RestoreMode,
+    /// Most objects of one subtask's snapshot that are written at once, each by a thread.
+    pub upload_threads: usize,
+    /// What of the files that checkpoints share is kept for re-use.
+    pub shared_files: RegistrySettings,
+    /// A folder of the local disk for a second copy of the newest checkpoint's files, which a
+    /// restore on the same machine then reads from there. Many jobs may share it.
+    pub local_recovery: Option<PathBuf>,
     /// zstd level of snapshots; 0 switches compression off.
     pub compression_level: i32,
 }
@@ -51,6 +60,9 @@ impl JobSettings {
             snapshot_threads: 2,
             incremental: false,
             restore_mode: RestoreMode::Claim,
+            upload_threads: 4,
+            shared_files: RegistrySettings::default(),
+            local_recovery: None,
             compression_level: 1,
         }
     }
@@ -64,6 +76,8 @@ impl JobSettings {
             "channel_messages must be at least 1"
         } else if self.snapshot_threads == 0 {
             "snapshot_threads must be at least 1"
+        } else if self.upload_threads == 0 {
+            "upload_threads must be at least 1"
         } else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use millpond_snapshot::CheckpointMetadata;
 use millpond_snapshot::metadata::CheckpointKind;
+use millpond_state::CheckpointId;
 use millpond_storage::{StoreExt, StorePath};
 
 use super::{CheckpointStorage, FoundCheckpoint, storage};
@@ -71,16 +72,13 @@ impl CheckpointStorage {
     /// each other on a file.
     pub fn open_shared_files(&self, settings: RegistrySettings) -> Result<SharedFiles> {
         let (mut owned, mut kept, mut unreadable) = (Vec::new(), Vec::new(), false);
-        for FoundCheckpoint { id, metadata, folder } in self.list()? {
-            let name = crate::name::folder(id);
-            let Ok(metadata) = metadata else {
+        for found in self.list()? {
+            let is_kept = self.is_kept(&found)?;
+            let Ok(metadata) = found.metadata else {
                 unreadable = true;
                 continue;
             };
-            let marker = folder.path(crate::name::KEPT)?;
-            let is_kept = metadata.kind == CheckpointKind::Savepoint
-                || self.store.exists(&marker).map_err(storage)?;
-            let stored = Stored { folder: name, metadata };
+            let stored = Stored { folder: crate::name::folder(found.id), metadata };
             if is_kept { &mut kept } else { &mut owned }.push(stored);
         }
         let owned: Vec<StoredCheckpoint<'_>> = owned.iter().map(Stored::view).collect();
@@ -110,13 +108,59 @@ impl CheckpointStorage {
         let marker = marker.map_err(storage)?;
         match mode {
             RestoreMode::Claim => self.store.delete(&marker).map_err(storage)?,
-            RestoreMode::NoClaim => match self.store.put_if_absent(&marker, b"") {
-                Ok(_) => {}
-                Err(error) if error.kind() == millpond_storage::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(storage(error)),
-            },
+            RestoreMode::NoClaim => self.mark(&marker)?,
         }
         shared.with(|registry| registry.restore(&StoredCheckpoint { folder, metadata }, mode))
+    }
+
+    /// Whether a checkpoint is not the job's to delete: a savepoint, or one that the job was
+    /// restored from without claim. Of one that cannot be read only the latter can be told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the storage fails.
+    pub fn is_kept(&self, found: &FoundCheckpoint) -> Result<bool> {
+        let kind = found.metadata.as_ref().ok().map(|metadata| metadata.kind);
+        Ok(kind == Some(CheckpointKind::Savepoint)
+            || self.is_marked(found.id, crate::name::KEPT)?)
+    }
+
+    /// Marks a checkpoint that is not the job's to delete as one that the job has gone back to
+    /// before: it stays, but it is not the newest of the job's history any more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the marker cannot be set.
+    pub fn abandon(&self, id: CheckpointId) -> Result<()> {
+        self.mark(&self.folder(id)?.path(crate::name::ABANDONED)?)
+    }
+
+    /// Takes such a mark away: the job goes on from that checkpoint after all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the marker cannot be removed.
+    pub fn readopt(&self, id: CheckpointId) -> Result<()> {
+        let marker = self.folder(id)?.path(crate::name::ABANDONED)?;
+        self.store.delete(&marker).map_err(storage)
+    }
+
+    /// Whether the job has gone [back to before](Self::abandon) this checkpoint.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the storage fails.
+    pub fn is_abandoned(&self, id: CheckpointId) -> Result<bool> {
+        self.is_marked(id, crate::name::ABANDONED)
+    }
+
+    fn is_marked(&self, id: CheckpointId, marker: &str) -> Result<bool> {
+        let marker = self.folder(id)?.path(marker)?;
+        self.store.exists(&marker).map_err(storage)
+    }
+
+    fn mark(&self, marker: &StorePath) -> Result<()> {
+        match self.store.put_if_absent(marker, b"") {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == millpond_storage::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(storage(error)),
+        }
     }
 
     /// Carries out the deletions that `shared` has collected, in order.

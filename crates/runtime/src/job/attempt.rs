@@ -7,8 +7,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use millpond_checkpoint::Moment;
-use millpond_checkpoint::driver::SharedFiles;
-use millpond_checkpoint::registry::RegistrySettings;
+use millpond_checkpoint::driver::{CheckpointStorage, LocalCopies, SharedFiles};
 use millpond_state::{AttemptId, SubtaskId};
 
 use super::coordinate::{CoordinatorLoop, LoopEnd};
@@ -46,6 +45,9 @@ pub(super) struct Subtasks {
     pub(super) reports: Sender<JobEvent>,
     pub(super) pool: PoolHandle,
     pub(super) shared: Arc<SharedFiles>,
+    pub(super) copies: Option<Arc<LocalCopies>>,
+    /// The job's storage as subtasks write to it.
+    storage: Arc<CheckpointStorage>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -81,9 +83,11 @@ impl<'a> Attempt<'a> {
         }
         // Files of attempts that died: only the owner of the storage comes here.
         storage.remove_incomplete()?;
-        let shared = Arc::new(storage.open_shared_files(RegistrySettings::default())?);
-        let pool = Pool::new("snapshot", self.graph.settings().snapshot_threads)?;
-        let subtasks = self.start_subtasks(chosen.as_ref(), &shared, pool.handle())?;
+        let settings = self.graph.settings();
+        let shared = Arc::new(storage.open_shared_files(settings.shared_files)?);
+        let pool = Pool::new("snapshot", settings.snapshot_threads)?;
+        let copies = origin.copies.clone();
+        let subtasks = self.start_subtasks(chosen.as_ref(), (&shared, copies), pool.handle())?;
         let outcome = self.restore_and_coordinate(&subtasks, chosen.as_ref(), totals);
         let causes = self.tear_down(subtasks);
         drop(pool);
@@ -114,6 +118,9 @@ impl<'a> Attempt<'a> {
         totals: &mut Totals,
     ) -> Result<LoopEnd> {
         self.wait_until_restored(subtasks)?;
+        if let Some(copies) = &subtasks.copies {
+            copies.keep_only(chosen.map(|chosen| (&chosen.folder, &chosen.metadata)));
+        }
         // Before anything is discarded: numbers are not used again.
         let first_checkpoint = self.environment.storage.next_id()?;
         if let Some(chosen) = chosen {
@@ -122,7 +129,8 @@ impl<'a> Attempt<'a> {
             }
             let checkpoint = chosen.metadata.checkpoint;
             let written_by = chosen.metadata.state_backend.as_str();
-            let notice = JobNotice::Restored { checkpoint, written_by };
+            let bytes = chosen.folder.restored_bytes();
+            let notice = JobNotice::Restored { checkpoint, written_by, bytes };
             self.notify(&notice);
         }
         self.recover_sinks(chosen)?;
@@ -130,23 +138,29 @@ impl<'a> Attempt<'a> {
     }
 
     /// Claims the checkpoint that was asked for by name, or leaves it alone, and gives up those
-    /// after it: they belong to a history that is abandoned.
+    /// after it: they belong to a history that is abandoned. Those that are not ours stay.
     fn take_over(&self, shared: &SharedFiles, chosen: &Chosen) -> Result<()> {
         let storage = &self.environment.storage;
         let metadata = &chosen.metadata;
         if let Some(folder) = storage.relative_folder(&chosen.folder) {
             let mode = self.graph.settings().restore_mode;
             storage.restore_shared_files(shared, (&folder, metadata), mode)?;
+            storage.readopt(metadata.checkpoint)?;
         }
         for found in storage.list()? {
-            if found.id > metadata.checkpoint {
-                shared.with(|registry| registry.discard(found.id));
-                // Savepoints and what cannot be read are unknown to the registry.
-                if shared.collect_deletions() {
-                    storage.execute_deletions(shared)?;
-                }
-                storage.discard(found.id)?;
+            if found.id <= metadata.checkpoint {
+                continue;
             }
+            if storage.is_kept(&found)? {
+                storage.abandon(found.id)?;
+                continue;
+            }
+            shared.with(|registry| registry.discard(found.id));
+            // What cannot be read is unknown to the registry.
+            if shared.collect_deletions() {
+                storage.execute_deletions(shared)?;
+            }
+            storage.discard(found.id)?;
         }
         Ok(())
     }
@@ -155,14 +169,19 @@ impl<'a> Attempt<'a> {
     fn start_subtasks(
         &self,
         chosen: Option<&Chosen>,
-        shared: &Arc<SharedFiles>,
+        (shared, copies): (&Arc<SharedFiles>, Option<Arc<LocalCopies>>),
         pool: PoolHandle,
     ) -> Result<Subtasks> {
         self.graph.reconnect();
         let (reports, events) = unbounded();
         let (controls, threads) = (BTreeMap::new(), Vec::new());
-        let shared = Arc::clone(shared);
-        let mut subtasks = Subtasks { controls, events, reports, pool, shared, threads };
+        let storage = self.environment.storage.as_ref().clone();
+        let storage = storage
+            .with_upload_threads(self.graph.settings().upload_threads)
+            .with_local_copies(copies.clone());
+        let (shared, storage) = (Arc::clone(shared), Arc::new(storage));
+        let mut subtasks =
+            Subtasks { controls, events, reports, pool, shared, storage, copies, threads };
         let result = (|| {
             for vertex in self.graph.vertices() {
                 for index in 0..vertex.parallelism {
@@ -208,7 +227,7 @@ impl<'a> Attempt<'a> {
             events: subtasks.reports.clone(),
             pool: subtasks.pool.clone(),
             cancels: Arc::clone(&self.cancels),
-            storage: Arc::clone(&self.environment.storage),
+            storage: Arc::clone(&subtasks.storage),
             backends: Arc::clone(&self.environment.backends),
             clock: Arc::clone(&self.environment.clock),
             records: Arc::clone(&vertex.records),

@@ -1,21 +1,21 @@
 //! The loop around the checkpoint coordinator: feeds it events, carries out its actions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::select;
-use millpond_checkpoint::driver::{JobDescription, VertexDescription, describe};
+use millpond_checkpoint::driver::{JobDescription, LocalCopies, VertexDescription, describe};
 use millpond_checkpoint::registry::SharedFileRegistry;
 use millpond_checkpoint::{
-    Action, CheckpointToStore, CompletedCheckpoint, Coordinator, CoordinatorStart, Event,
-    MetadataPresence, Moment, RequestId, Shutdown, StoreEffect, SubtaskState, Topology,
-    TriggerRequest,
+    AbortReason, Action, CheckpointToStore, CompletedCheckpoint, Coordinator, CoordinatorStart,
+    Event, MetadataPresence, Moment, Refusal, RequestId, RequestResult, Shutdown, StoreEffect,
+    SubtaskState, Topology, TriggerRequest,
 };
 use millpond_state::{CheckpointId, SubtaskId};
 
 use super::attempt::{Attempt, Subtasks};
-use super::handle::Request;
+use super::handle::{Request, Savepoint, SavepointAnswer};
 use super::notice::JobNotice;
 use super::restore::Chosen;
 use super::{JobOutcome, Totals};
@@ -33,8 +33,12 @@ pub(super) struct CoordinatorLoop<'a> {
     totals: &'a mut Totals,
     coordinator: Coordinator<SubtaskPayload>,
     job: Arc<JobDescription>,
-    /// Requests for a checkpoint so far.
+    /// Requests for a checkpoint or savepoint so far.
     requests: u64,
+    /// Who waits for a savepoint.
+    waiting: BTreeMap<RequestId, SavepointAnswer>,
+    /// The newest savepoint of this attempt.
+    savepoint: Option<CompletedCheckpoint>,
     /// Sources that were told to stop before they had read everything.
     paused: BTreeSet<SubtaskId>,
     failure: Option<JobError>,
@@ -77,9 +81,18 @@ impl<'a> CoordinatorLoop<'a> {
             restored,
             at: Moment::default(),
         })?;
-        let job = Arc::new(describe_job(attempt));
-        let (requests, paused) = (0, BTreeSet::new());
-        Ok(Self { attempt, subtasks, totals, coordinator, job, requests, paused, failure: None })
+        Ok(Self {
+            attempt,
+            subtasks,
+            totals,
+            coordinator,
+            job: Arc::new(describe_job(attempt)),
+            requests: 0,
+            waiting: BTreeMap::new(),
+            savepoint: None,
+            paused: BTreeSet::new(),
+            failure: None,
+        })
     }
 
     /// Runs the job until all is processed and committed, or something fails.
@@ -182,11 +195,44 @@ impl<'a> CoordinatorLoop<'a> {
                 self.handle(Event::Tick);
             }
             Request::Checkpoint => {
-                self.requests += 1;
-                let request = RequestId::new(self.requests);
+                let request = self.next_request();
                 self.handle(Event::TriggerRequested(TriggerRequest::Manual { request }));
             }
+            Request::Savepoint { stop, answer } => {
+                if stop {
+                    // Before the barrier, so that the savepoint has all that was read.
+                    self.totals.stopping = true;
+                    self.broadcast(Control::Pause);
+                }
+                let request = self.next_request();
+                self.waiting.insert(request, answer);
+                let target = self.attempt.environment.storage.url().to_owned();
+                let savepoint = TriggerRequest::Savepoint { request, target };
+                self.handle(Event::TriggerRequested(savepoint));
+            }
         }
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId::new(self.requests)
+    }
+
+    /// Tells whoever waits for a savepoint how it ended. Checkpoints are answered by notices.
+    fn answer(&mut self, request: RequestId, result: &RequestResult) {
+        let Some(answer) = self.waiting.remove(&request) else { return };
+        let answered = match (result, &self.savepoint) {
+            (RequestResult::Completed(id), Some(savepoint)) if savepoint.id == *id => {
+                let folder = self.attempt.environment.storage.folder(*id);
+                folder.map_err(JobError::from).map(|folder| {
+                    let (checkpoint, bytes) = (*id, savepoint.bytes);
+                    Savepoint { checkpoint, url: folder.url(), bytes }
+                })
+            }
+            _ => Err(no_savepoint(result)),
+        };
+        // Whoever asked may have gone.
+        let _ = answer.send(answered);
     }
 
     fn fail(&mut self, error: JobError) {
@@ -218,6 +264,11 @@ impl<'a> CoordinatorLoop<'a> {
                 if let Err(error) = self.subtasks.shared.with(begin) {
                     return self.fail(error.into());
                 }
+                if let Some(copies) = &self.subtasks.copies
+                    && !options.kind.is_savepoint()
+                {
+                    copies.begin(checkpoint);
+                }
                 let barrier = Barrier { checkpoint, kind: options.kind };
                 for control in to.iter().filter_map(|id| self.subtasks.controls.get(id)) {
                     let _ = control.send(Control::Trigger(barrier));
@@ -229,6 +280,7 @@ impl<'a> CoordinatorLoop<'a> {
                 self.totals.aborted += 1;
                 self.attempt.cancels.cancel(checkpoint);
                 self.subtasks.shared.with(|files| files.abort(checkpoint));
+                self.tell_copies(move |copies| copies.abort(checkpoint));
                 self.broadcast(Control::Aborted(checkpoint));
                 let reason = &reason;
                 self.attempt.notify(&JobNotice::CheckpointAborted { checkpoint, reason });
@@ -248,8 +300,9 @@ impl<'a> CoordinatorLoop<'a> {
                 );
                 self.fail(JobError::new(JobErrorKind::State, message));
             }
-            // Their files stay for whoever may need them; requests are answered by notices.
-            Action::LeavePayloads { .. } | Action::RequestDone { .. } => {}
+            Action::RequestDone { request, result } => self.answer(request, &result),
+            // Their files stay for whoever may need them.
+            Action::LeavePayloads { .. } => {}
             // Actions that later versions add concern features that this runtime does not use.
             _ => {}
         }
@@ -257,9 +310,13 @@ impl<'a> CoordinatorLoop<'a> {
 
     fn complete(&mut self, completed: &CompletedCheckpoint, commit: bool) {
         let checkpoint = completed.id;
+        if completed.kind.is_savepoint() {
+            self.savepoint = Some(completed.clone());
+        }
         self.totals.completed += 1;
         self.totals.last_checkpoint = Some(checkpoint);
         self.attempt.cancels.forget(checkpoint);
+        self.tell_copies(move |copies| copies.complete(checkpoint));
         self.broadcast(Control::Completed { checkpoint, commit });
         let took_ms = completed.completed_wall_ms.saturating_sub(completed.triggered_wall_ms);
         self.attempt.notify(&JobNotice::CheckpointCompleted {
@@ -321,12 +378,43 @@ impl<'a> CoordinatorLoop<'a> {
         let _ = self.subtasks.pool.submit(work);
     }
 
+    /// Tells the local copies, on a pool thread, how a checkpoint ended: what is of no use any more
+    /// goes.
+    fn tell_copies(&self, tell: impl FnOnce(&LocalCopies) + Send + 'static) {
+        if let Some(copies) = self.subtasks.copies.clone() {
+            // A pool that has ended leaves them to the next start.
+            let _ = self.subtasks.pool.submit(Box::new(move || tell(&copies)));
+        }
+    }
+
     fn broadcast(&self, control: Control) {
         for sender in self.subtasks.controls.values() {
             // A subtask that has ended reports why by itself.
             let _ = sender.send(control);
         }
     }
+}
+
+/// Why there is no savepoint.
+#[cold]
+fn no_savepoint(result: &RequestResult) -> JobError {
+    let why = match result {
+        RequestResult::Aborted { reason: AbortReason::Shutdown(_), .. }
+        | RequestResult::Refused(Refusal::Stopped | Refusal::AllFinished) => {
+            return super::handle::job_over();
+        }
+        RequestResult::Aborted { reason, .. } => reason.to_string(),
+        RequestResult::Refused(Refusal::NotRunning { subtask, .. }) => {
+            format!("{subtask} is not running yet")
+        }
+        RequestResult::Refused(Refusal::QueueFull) => "too many others are waiting".to_owned(),
+        RequestResult::Refused(Refusal::StorageStalled) => {
+            "checkpoint storage has not answered for earlier checkpoints".to_owned()
+        }
+        RequestResult::Refused(Refusal::JobFailing) => "the job is failing".to_owned(),
+        other => format!("{other:?}"),
+    };
+    JobError::new(JobErrorKind::State, format!("there is no savepoint: {why}"))
 }
 
 /// How the loop ended, other than by a failure.

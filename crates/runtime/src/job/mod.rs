@@ -3,10 +3,11 @@
 mod attempt;
 mod coordinate;
 mod handle;
+mod local;
 mod notice;
 mod restore;
 
-pub use handle::JobHandle;
+pub use handle::{JobHandle, PendingSavepoint, Savepoint};
 pub use notice::{JobListener, JobNotice, QuietListener};
 
 use std::sync::Arc;
@@ -134,7 +135,8 @@ impl Job {
         let clock = Arc::clone(&self.environment.clock);
         let mut policy = RestartPolicy::new(settings.restart.clone());
         let mut totals = Totals::default();
-        let mut origin = restore::Origin::new(start);
+        let copies = local::open_copies(&settings, &self.environment);
+        let mut origin = restore::Origin::new(start, copies);
         loop {
             let started = clock.monotonic();
             let attempt = Attempt::new(&self.graph, &self.environment, &self.requests);
@@ -161,12 +163,25 @@ impl Job {
 
     /// Waits for a restart's pause; a request to stop ends the job with the failure.
     fn wait_unless_stopped(&self, pause: Duration, cause: &JobError) -> Result<()> {
-        match self.requests.recv_timeout(pause) {
-            Ok(Request::Stop) => Err(JobError::new(
-                JobErrorKind::Cancelled,
-                format!("stopped while waiting to restart after: {cause}"),
-            )),
-            _ => Ok(()),
+        let clock = &self.environment.clock;
+        let end = clock.monotonic().saturating_add(pause);
+        loop {
+            let left = end.saturating_sub(clock.monotonic());
+            match self.requests.recv_timeout(left) {
+                Ok(Request::Stop) => {
+                    return Err(JobError::new(
+                        JobErrorKind::Cancelled,
+                        format!("stopped while waiting to restart after: {cause}"),
+                    ));
+                }
+                Ok(Request::Savepoint { answer, .. }) => {
+                    let message = "the job is restarting after a failure: try again";
+                    // Whoever asked may have gone.
+                    let _ = answer.send(Err(JobError::new(JobErrorKind::State, message)));
+                }
+                Ok(Request::Checkpoint | Request::ClockMoved) => {}
+                Err(_) => return Ok(()),
+            }
         }
     }
 

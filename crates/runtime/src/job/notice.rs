@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use millpond_checkpoint::driver::RestoredBytes;
 use millpond_checkpoint::{AbortReason, CheckpointKind};
 use millpond_state::CheckpointId;
 
@@ -27,6 +28,20 @@ pub enum JobNotice<'a> {
         checkpoint: CheckpointId,
         /// Name of the backend that had written it.
         written_by: &'a str,
+        /// Where its files were read.
+        bytes: RestoredBytes,
+    },
+    /// A local copy of a checkpoint's file is damaged: the file is read from checkpoint storage.
+    LocalCopyDamaged {
+        /// The copy.
+        file: &'a str,
+        /// What is wrong with it.
+        reason: &'a str,
+    },
+    /// Local copies cannot be written: checkpoints go on without. Said once.
+    NoLocalCopies {
+        /// Why.
+        reason: &'a str,
     },
     /// An output was brought into the state of the restored checkpoint.
     OutputRecovered {

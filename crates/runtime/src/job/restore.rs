@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_checkpoint::driver::{
-    CheckpointFolder, CheckpointStorage, KeyedStateSource, facts_of, operator_state_parts,
+    CheckpointFolder, CheckpointStorage, KeyedStateSource, LocalCopies, facts_of,
+    operator_state_parts,
 };
 use millpond_checkpoint::plan::{
     CheckpointFact, JobVertex, RestoreOptions, RestorePlan, Selection, SubtaskPlan, plan_restore,
@@ -25,6 +26,8 @@ pub(super) struct Origin {
     start: StartFrom,
     /// Checkpoints of the job's storage that turned out to be damaged in this run.
     damaged: BTreeMap<CheckpointId, String>,
+    /// Where files may be read rather than in storage.
+    pub(super) copies: Option<Arc<LocalCopies>>,
 }
 
 /// A checkpoint chosen and planned for.
@@ -38,8 +41,8 @@ pub(super) struct Chosen {
 }
 
 impl Origin {
-    pub(super) fn new(start: StartFrom) -> Self {
-        Self { start, damaged: BTreeMap::new() }
+    pub(super) fn new(start: StartFrom, copies: Option<Arc<LocalCopies>>) -> Self {
+        Self { start, damaged: BTreeMap::new(), copies }
     }
 
     /// After a failure: from the newest checkpoint if this run has completed one, else from where
@@ -73,7 +76,7 @@ impl Origin {
                 let facts = vec![CheckpointFact::Whole(facts_of(&metadata))];
                 let select = Selection::Exactly(metadata.checkpoint);
                 let plan = plan(graph, facts, select)?;
-                let folder = folder.clone();
+                let folder = folder.for_restore(self.copies.clone());
                 Ok(Some(Chosen { metadata, folder, plan, by_name: true }))
             }
             StartFrom::Latest => self.choose_latest(graph, storage, listener),
@@ -90,6 +93,9 @@ impl Origin {
         let mut facts = Vec::new();
         for found in storage.list().map_err(cannot_restore)? {
             let id = found.id;
+            if storage.is_abandoned(id).map_err(cannot_restore)? {
+                continue;
+            }
             let known = self.damaged.get(&id).cloned();
             let read = found
                 .metadata
@@ -120,6 +126,7 @@ impl Origin {
             return Err(JobError::new(JobErrorKind::Restore, message));
         };
         check_job(graph, &metadata)?;
+        let folder = folder.for_restore(self.copies.clone());
         Ok(Some(Chosen { metadata, folder, plan, by_name: false }))
     }
 }

@@ -2,7 +2,7 @@
 //! fail.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -177,6 +177,12 @@ impl JobListener for Notes {
 }
 
 impl Notes {
+    /// The notices that begin so.
+    pub(crate) fn all(&self, start: &str) -> Vec<String> {
+        let notes = self.0.lock().unwrap();
+        notes.iter().filter(|note| note.starts_with(start)).cloned().collect()
+    }
+
     pub(crate) fn count(&self, start: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|note| note.starts_with(start)).count()
     }
@@ -198,6 +204,8 @@ pub(crate) struct Counting<'a> {
     pub(crate) at_least_once: bool,
     pub(crate) incremental: bool,
     pub(crate) pause_every: u64,
+    pub(crate) local_recovery: Option<PathBuf>,
+    pub(crate) compression_level: i32,
 }
 
 impl<'a> Counting<'a> {
@@ -217,6 +225,8 @@ impl<'a> Counting<'a> {
             at_least_once: false,
             incremental: false,
             pause_every: 1_000,
+            local_recovery: None,
+            compression_level: 1,
         }
     }
 
@@ -232,6 +242,8 @@ impl<'a> Counting<'a> {
         settings.checkpoints.interval_ms = self.interval_ms;
         settings.checkpoints.retained_max = 3;
         settings.incremental = self.incremental;
+        settings.compression_level = self.compression_level;
+        settings.local_recovery.clone_from(&self.local_recovery);
         if self.at_least_once {
             settings.checkpoints.mode = millpond_checkpoint::CheckpointMode::AtLeastOnce;
         }
