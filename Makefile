@@ -44,10 +44,13 @@ test: tools ## run all tests; documentation, a short kill test and tiny benchmar
 	$(WITH_ROCKSDB) $(CARGO) test --workspace --locked
 	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-benches --features rocksdb --benches
 
-kill-test: build ## kill each job 100 times at random moments (KILLS=n, BACKEND=rocksdb)
-	$(MILLPOND) demo --job flights --kills $(KILLS) --state-backend $(BACKEND)
-	$(MILLPOND) demo --job aircraft-days --kills $(KILLS) --state-backend $(BACKEND)
-	$(MILLPOND) demo --job timeouts --kills $(KILLS) --state-backend $(BACKEND)
+kill-test: build ## kill each job at random moments, full and incremental (KILLS=n, BACKEND=rocksdb)
+	@set -e; for job in flights aircraft-days timeouts; do \
+		for how in "--incremental false" "--incremental true" "--incremental true --local-recovery"; do \
+			echo "$(MILLPOND) demo --job $$job --kills $(KILLS) --state-backend $(BACKEND) $$how"; \
+			$(MILLPOND) demo --job $$job --kills $(KILLS) --state-backend $(BACKEND) $$how; \
+		done; \
+	done
 
 model-test: tools ## compare 100000 random sequences of operations with a model (SEQUENCES=n)
 	SEQUENCES=$(SEQUENCES) $(CARGO) test --release --locked -p millpond-tests --test sequences

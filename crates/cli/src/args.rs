@@ -31,6 +31,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         job: RunJob,
     },
+    /// Have a running job take a savepoint, and say where it is.
+    ///
+    /// A savepoint is a checkpoint that belongs to you: any state backend restores it at any
+    /// parallelism (--restore), it can be moved, and the job never deletes it. It lies in the
+    /// job's checkpoint storage, as chk-N.
+    Savepoint(SavepointArgs),
     /// Look into checkpoints and make new ones of them; no job runs, none is changed in place.
     Checkpoint {
         #[command(subcommand)]
@@ -83,7 +89,11 @@ since 1970), and:
   started               job, input, output, checkpoint_storage, parallelism, max_parallelism, mode
   nothing_to_restore    --restore latest found no checkpoint: it starts at the beginning
   skipped_damaged       checkpoint, reason: an older one is tried
-  restored              checkpoint, written_by (state backend)
+  restored              checkpoint, written_by (state backend), completed_at_ms, local_bytes,
+                        storage_bytes (read on the local disk and in checkpoint storage)
+  local_copy_damaged    file, reason: it is read from checkpoint storage
+  no_local_copies       reason: checkpoints go on without
+  no_control            reason: millpond savepoint cannot reach the job
   output_recovered      sink, committed, aborted, hidden (numbers of files)
   running               all subtasks run
   progress              records (read in this run), position (records before it, too), per_second
@@ -187,6 +197,20 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) incremental: bool,
 
+    /// Keep a second copy of the newest checkpoint's files in this folder of the local disk, and
+    /// restore from there what is whole. Many jobs may share it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) local_recovery: Option<PathBuf>,
+
+    /// Most objects that each subtask writes to checkpoint storage at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
+    pub(crate) upload_threads: u16,
+
     /// What to do with a record that does not parse: fail, skip (and count), or dead-letter FILE
     /// (write it, exactly once, to FILE as line,column,reason,row)
     #[arg(
@@ -243,6 +267,26 @@ pub(crate) enum Mode {
     AtLeastOnce,
 }
 
+/// Options of `savepoint`.
+#[derive(Debug, Args)]
+pub(crate) struct SavepointArgs {
+    /// The job's checkpoint storage: a folder or a file:// URL
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+
+    /// Read no more input, take the savepoint, and end the job
+    #[arg(long)]
+    pub(crate) stop: bool,
+
+    /// How long to wait, such as 30s or 10m; the savepoint may complete later
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = value::duration)]
+    pub(crate) timeout: Duration,
+
+    /// Say it as one JSON object: checkpoint, path, bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Options of the demonstration.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -263,6 +307,20 @@ pub(crate) struct DemoArgs {
     /// What keeps the state while the job runs
     #[arg(long, value_enum, default_value_t = StateBackend::Memory)]
     pub(crate) state_backend: StateBackend,
+
+    /// Whether checkpoints write only what changed since the last one
+    #[arg(
+        long,
+        value_name = "true|false",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 1
+    )]
+    pub(crate) incremental: bool,
+
+    /// Keep a second copy of the newest checkpoint's files and restore from it
+    #[arg(long)]
+    pub(crate) local_recovery: bool,
 
     /// How often to kill; more than 10 take several runs of the job, each compared
     #[arg(long, value_name = "N", default_value_t = 2)]

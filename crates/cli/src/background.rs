@@ -52,7 +52,11 @@ impl Drop for Ticker {
     }
 }
 
-fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+/// Starts a thread to be waited for.
+///
+/// # Errors
+/// If the system has no thread left.
+pub(crate) fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     Builder::new()
         .name(name.to_owned())
         .spawn(body)

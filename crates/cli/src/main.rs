@@ -8,6 +8,7 @@ mod args;
 mod background;
 mod checkpoint;
 mod console;
+mod control;
 mod demo;
 mod error;
 mod run;
@@ -49,6 +50,7 @@ fn dispatch(command: Command) -> Result<()> {
             };
             run::run(kind, args)
         }
+        Command::Savepoint(args) => control::savepoint(&args),
         Command::Checkpoint { command } => checkpoint::run(command),
         Command::Demo(args) => demo::run(&args),
     }

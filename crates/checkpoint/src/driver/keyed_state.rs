@@ -151,14 +151,14 @@ impl KeyedStateSource {
 }
 
 /// What a restore came to, once the files that it read are known to be the right ones. If they are
-/// not, that says more than what the backend made of them.
+/// not, that says more than what the backend made of them, unless it found the place.
 fn settled(
     restored: millpond_state::Result<u64>,
     settle: impl FnOnce() -> Result<()>,
 ) -> Result<u64> {
     let restored = restored.map_err(super::describe::state);
     match &restored {
-        Err(error) if error.kind() == ErrorKind::Storage => restored,
+        Err(error) if matches!(error.kind(), ErrorKind::Storage | ErrorKind::Corrupt) => restored,
         _ => settle().and(restored),
     }
 }

@@ -99,6 +99,8 @@ fn play(
     let plan = RoundPlan {
         job: args.job,
         state_backend: args.state_backend,
+        incremental: args.incremental,
+        local_recovery: args.local_recovery,
         input: args.job_input().to_path_buf(),
         output: workplace.round(totals.rounds),
         records: expected.records,

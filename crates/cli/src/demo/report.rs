@@ -70,9 +70,13 @@ pub(super) fn closing(
             args.job.state()
         ),
         format!(
-            "  the same once more   millpond demo --job {} --kills {} --seed {seed} --input {}",
+            "  the same once more   millpond demo --job {} --kills {} --seed {seed} \
+             --state-backend {} --incremental {}{} --input {}",
             args.job.name(),
             args.kills,
+            args.state_backend.name(),
+            args.incremental,
+            if args.local_recovery { " --local-recovery" } else { "" },
             args.job_input().display()
         ),
     ];

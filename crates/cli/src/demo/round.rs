@@ -22,6 +22,8 @@ pub(super) enum Pace {
 pub(super) struct RoundPlan {
     pub(super) job: DemoJob,
     pub(super) state_backend: StateBackend,
+    pub(super) incremental: bool,
+    pub(super) local_recovery: bool,
     pub(super) input: PathBuf,
     pub(super) output: PathBuf,
     /// Records of the input.
@@ -128,6 +130,10 @@ impl Round {
         args.push(format!("--input={}", plan.input.display()));
         args.push(format!("--output={}", plan.output.display()));
         args.push(format!("--state-backend={}", plan.state_backend.name()));
+        args.push(format!("--incremental={}", plan.incremental));
+        if plan.local_recovery {
+            args.push(format!("--local-recovery={}", plan.output.join("local").display()));
+        }
         args.push(format!("--parallelism={parallelism}"));
         args.push(format!("--rate={rate}"));
         args.push(format!("--interval={interval}"));

@@ -26,6 +26,19 @@ pub(crate) enum Event {
     Restored {
         checkpoint: u64,
         written_by: String,
+        completed_at_ms: u64,
+        local_bytes: u64,
+        storage_bytes: u64,
+    },
+    LocalCopyDamaged {
+        file: String,
+        reason: String,
+    },
+    NoLocalCopies {
+        reason: String,
+    },
+    NoControl {
+        reason: String,
     },
     OutputRecovered {
         sink: String,
@@ -87,9 +100,21 @@ impl Event {
                 Self::SkippedDamaged { checkpoint: checkpoint.get(), reason: (*reason).to_owned() }
             }
             JobNotice::NothingToRestore => Self::NothingToRestore,
-            JobNotice::Restored { checkpoint, written_by } => {
-                let written_by = (*written_by).to_owned();
-                Self::Restored { checkpoint: checkpoint.get(), written_by }
+            JobNotice::Restored { checkpoint, written_by, completed_wall_ms, bytes } => {
+                Self::Restored {
+                    checkpoint: checkpoint.get(),
+                    written_by: (*written_by).to_owned(),
+                    completed_at_ms: *completed_wall_ms,
+                    local_bytes: bytes.local,
+                    storage_bytes: bytes.storage,
+                }
+            }
+            JobNotice::LocalCopyDamaged { file, reason } => {
+                let (file, reason) = ((*file).to_owned(), (*reason).to_owned());
+                Self::LocalCopyDamaged { file, reason }
+            }
+            JobNotice::NoLocalCopies { reason } => {
+                Self::NoLocalCopies { reason: (*reason).to_owned() }
             }
             JobNotice::OutputRecovered { sink, summary } => Self::OutputRecovered {
                 sink: (*sink).to_owned(),
@@ -134,7 +159,24 @@ impl Event {
             Self::SkippedDamaged { checkpoint, reason } => {
                 format!("checkpoint {checkpoint} is damaged, taking an older one: {reason}")
             }
-            Self::Restored { checkpoint, .. } => format!("restored checkpoint {checkpoint}"),
+            Self::Restored { checkpoint, completed_at_ms, local_bytes, storage_bytes, .. } => {
+                format!(
+                    "restored checkpoint {checkpoint} of {} UTC, {} from the local disk, {} from \
+                     storage; what was read after it is read again",
+                    table::time(*completed_at_ms),
+                    table::bytes(*local_bytes),
+                    table::bytes(*storage_bytes)
+                )
+            }
+            Self::LocalCopyDamaged { file, reason } => {
+                format!("the local copy {file} is damaged, reading storage instead: {reason}")
+            }
+            Self::NoLocalCopies { reason } => {
+                format!("checkpoints go on without local copies: {reason}")
+            }
+            Self::NoControl { reason } => {
+                format!("millpond savepoint cannot reach this job: {reason}")
+            }
             Self::OutputRecovered { sink, committed, aborted, hidden } => {
                 if committed + aborted + hidden == 0 {
                     return None;

@@ -30,8 +30,8 @@ pub(crate) struct Folders {
     pub(crate) storage: Arc<CheckpointStorage>,
     /// Checkpoints that are there already, oldest first.
     pub(crate) found: Vec<FoundCheckpoint>,
-    /// Whether they outlive the process.
-    pub(crate) durable: bool,
+    /// The folder that they are in; `None` if they end with the process.
+    pub(crate) checkpoints: Option<PathBuf>,
     _locks: Vec<FolderLock>,
 }
 
@@ -89,8 +89,8 @@ impl Folders {
                 CliError::from(error).context(what)
             })?;
         }
-        let durable = local.is_some();
-        Ok(Self { storage: Arc::new(storage), found, durable, _locks: locks })
+        let checkpoints = local.map(|local| local.root().to_owned());
+        Ok(Self { storage: Arc::new(storage), found, checkpoints, _locks: locks })
     }
 }
 

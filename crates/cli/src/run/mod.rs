@@ -30,6 +30,7 @@ use millpond_state::seam::{Clock, SystemClock};
 pub(crate) use folders::file_folder;
 
 use crate::args::{Mode, OnBadRecord, RestoreModeArg, RunArgs};
+use crate::control::ControlServer;
 use crate::error::{CliError, Result};
 use crate::{console, signals, table};
 use bad_record::{BadRecords, Parsed};
@@ -171,18 +172,31 @@ fn execute(
         clock: Arc::clone(clock),
         listener: Arc::clone(progress) as Arc<dyn JobListener>,
     };
-    let report = run_job(args, progress, Job::new(graph, environment)?, start)?;
+    let job = Job::new(graph, environment)?;
+    let report = run_job(args, progress, (job, &folders), start)?;
     progress.finish();
     summarize(kind, args, progress, (&report, &cx, &folders))
 }
 
-fn run_job(args: &RunArgs, progress: &Arc<Progress>, job: Job, start: Start) -> Result<JobReport> {
+fn run_job(
+    args: &RunArgs,
+    progress: &Arc<Progress>,
+    (job, folders): (Job, &Folders),
+    start: Start,
+) -> Result<JobReport> {
     let (handle, told) = (job.handle(), Arc::clone(progress));
     signals::on_first(move || {
         told.tell(&Event::Stopping);
         handle.stop();
     })?;
     let _ticker = progress.start(job.handle(), args.progress_interval)?;
+    let _control = folders.checkpoints.as_ref().and_then(|folder| {
+        let unreachable = |error: CliError| {
+            let reason = error.message().unwrap_or_default();
+            progress.tell(&Event::NoControl { reason });
+        };
+        ControlServer::start(folder, job.handle()).map_err(unreachable).ok()
+    });
     job.run(start.from).map_err(|error| {
         let retry = error.kind() == millpond_runtime::JobErrorKind::State
             || error.kind() == millpond_runtime::JobErrorKind::Output;
@@ -261,6 +275,8 @@ fn settings(kind: JobKind, args: &RunArgs, start: &Start) -> JobSettings {
     kind.name().clone_into(&mut settings.kind);
     settings.restart = args.restart.0.clone();
     settings.incremental = args.incremental;
+    settings.upload_threads = usize::from(args.upload_threads);
+    settings.local_recovery.clone_from(&args.local_recovery);
     settings.restore_mode = match args.restore_mode {
         RestoreModeArg::Claim => RestoreMode::Claim,
         RestoreModeArg::NoClaim => RestoreMode::NoClaim,
@@ -354,7 +370,7 @@ fn summarize(
 }
 
 fn way_on(folders: &Folders) -> String {
-    if folders.durable {
+    if folders.checkpoints.is_some() {
         "  go on with the same command and --restore latest".to_owned()
     } else {
         "  its checkpoints were in memory: it can only be started anew".to_owned()

@@ -57,14 +57,17 @@ fn session_windows_are_exact_over_kills() {
 }
 
 #[test]
-fn a_timer_for_each_record_is_exact_over_kills() {
+fn a_timer_for_each_record_is_exact_over_kills_with_and_without_incremental_checkpoints() {
     let place = Place::new();
-    let args = ["--output", &place.text("demo"), "--kills", "6", "--seed", "4"];
-    let job = ["demo", "--job", "timeouts", "--input", "generate:60000:50000"];
-    let ended = run(&[&job, &args[..]].concat()).ok();
-    assert!(ended.stdout.contains("60,000 timeouts"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("kills        6"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("lost 0, duplicated 0, wrong 0"), "{}", ended.stdout);
+    for how in [&[][..], &["--incremental", "true"], &["--incremental", "true", "--local-recovery"]]
+    {
+        let args = ["--output", &place.text("demo"), "--kills", "6", "--seed", "4"];
+        let job = ["demo", "--job", "timeouts", "--input", "generate:60000:50000"];
+        let ended = run(&[&job, &args[..], how].concat()).ok();
+        assert!(ended.stdout.contains("60,000 timeouts"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("kills        6"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("lost 0, duplicated 0, wrong 0"), "{}", ended.stdout);
+    }
     run(&["demo", "--job", "timeouts", "--input", &cut(&place, 10)]).fails(1, &["generate:"]);
     run(&["demo", "--job", "timeouts", "--input", "generate:9"]).fails(2, &["RECORDS:KEYS"]);
 }

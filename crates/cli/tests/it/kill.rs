@@ -48,6 +48,53 @@ fn a_killed_job_with_incremental_checkpoints_goes_on_at_any_parallelism_and_lose
 }
 
 #[test]
+fn a_killed_job_restores_from_the_local_disk_what_is_whole_there() {
+    for incremental in ["false", "true"] {
+        let place = Place::new();
+        place.flights(8_000);
+        let local = place.text("local");
+        let args = ["--incremental", incremental, "--local-recovery", &local];
+        let more = |more: &[&'static str]| -> Vec<String> {
+            args.iter().chain(more).map(|arg| (*arg).to_owned()).collect()
+        };
+        let kill = |position, args: Vec<String>| {
+            kill_after(&place, position, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        };
+        kill(1_500, more(&["--parallelism", "2"]));
+        kill(3_000, more(&["--restore", "latest", "--parallelism", "2"]));
+        kill(4_500, more(&["--restore", "latest", "--parallelism", "3"]));
+        // Whatever moment it was killed at, the newest checkpoint has all its copies.
+        let mut job = place.start_flights(&[&SLOW[..], &["--restore", "latest"], &args].concat());
+        let restored = job.wait_for("restored", |_| true);
+        assert!(restored["local_bytes"].as_u64() > Some(0), "{restored}");
+        assert_eq!(restored["storage_bytes"], 0, "{restored}");
+        job.wait_for("checkpoint_completed", |_| true);
+        job.kill();
+        // Damage on the local disk costs a look into storage.
+        let mut damaged = 0;
+        let mut pending = vec![place.path("local")];
+        while let Some(folder) = pending.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    pending.push(path);
+                } else if path.to_str().unwrap().contains('@') {
+                    std::fs::write(&path, "not what it was").unwrap();
+                    damaged += 1;
+                }
+            }
+        }
+        assert!(damaged > 0);
+        let restore = ["--restore", "latest", "--json", "--parallelism", "1"];
+        let ended = place.run_flights(&[&restore[..], &args].concat()).ok();
+        let restored = &ended.events("restored")[0];
+        assert_eq!(restored["local_bytes"], 0, "{restored}");
+        assert!(!ended.events("local_copy_damaged").is_empty());
+        place.assert_exact();
+    }
+}
+
+#[test]
 fn an_older_incremental_checkpoint_is_restored_by_name_with_and_without_claim() {
     for mode in ["claim", "no-claim"] {
         let place = Place::new();

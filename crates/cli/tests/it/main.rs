@@ -16,6 +16,7 @@ mod full_disk;
 mod kill;
 mod refusals;
 mod run;
+mod savepoint;
 mod signal;
 mod state_backend;
 mod support;

@@ -130,7 +130,8 @@ impl<'a> Attempt<'a> {
             let checkpoint = chosen.metadata.checkpoint;
             let written_by = chosen.metadata.state_backend.as_str();
             let bytes = chosen.folder.restored_bytes();
-            let notice = JobNotice::Restored { checkpoint, written_by, bytes };
+            let completed_wall_ms = chosen.metadata.completed_at_ms;
+            let notice = JobNotice::Restored { checkpoint, written_by, completed_wall_ms, bytes };
             self.notify(&notice);
         }
         self.recover_sinks(chosen)?;

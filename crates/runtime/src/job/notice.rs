@@ -28,6 +28,8 @@ pub enum JobNotice<'a> {
         checkpoint: CheckpointId,
         /// Name of the backend that had written it.
         written_by: &'a str,
+        /// When it had been completed, in milliseconds since 1970: what came after is done again.
+        completed_wall_ms: u64,
         /// Where its files were read.
         bytes: RestoredBytes,
     },
