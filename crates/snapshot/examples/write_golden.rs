@@ -14,6 +14,8 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+#[path = "../tests/it/golden_delta.rs"]
+mod golden_delta;
 #[path = "../tests/it/golden_input.rs"]
 mod golden_input;
 #[path = "../tests/it/golden_kinds.rs"]

@@ -15,6 +15,7 @@ mod failure;
 mod files;
 mod gc;
 mod limits;
+mod local_files;
 mod native_files;
 mod notify;
 mod offline;

@@ -5,6 +5,7 @@ use millpond_snapshot::CheckpointMetadata;
 use millpond_snapshot::metadata::{CheckpointKind, CheckpointMode};
 use serde_json::json;
 
+use super::share::Share;
 use super::target::{Found, find};
 use crate::args::TargetArgs;
 use crate::error::Result;
@@ -19,8 +20,22 @@ pub(super) fn run(args: &TargetArgs) -> Result<()> {
     if args.json {
         return found.iter().try_for_each(|it| console::print(&json_line(it).to_string()));
     }
-    let heads = ["id", "kind", "job", "completed (UTC)", "took", "size", "entries", "files"];
-    let mut rows = table::table(&heads, &["id", "took", "size", "entries"]);
+    let heads = [
+        "id",
+        "kind",
+        "job",
+        "completed (UTC)",
+        "took",
+        "size",
+        "shared",
+        "exclusive",
+        "new",
+        "re-used",
+        "entries",
+        "files",
+    ];
+    let numbers = ["id", "took", "size", "shared", "exclusive", "new", "re-used", "entries"];
+    let mut rows = table::table(&heads, &numbers);
     for it in &found {
         rows.add_row(row(it));
     }
@@ -50,10 +65,11 @@ fn row(found: &Found) -> Vec<String> {
     };
     let Ok(metadata) = &found.metadata else {
         let mut row = vec![id];
-        row.resize(7, String::new());
+        row.resize(11, String::new());
         row.push(files);
         return row;
     };
+    let share = Share::of(metadata);
     vec![
         id,
         kind_name(metadata.kind).to_owned(),
@@ -61,6 +77,10 @@ fn row(found: &Found) -> Vec<String> {
         table::time(metadata.completed_at_ms),
         table::millis(metadata.duration_ms),
         table::bytes(metadata.data_bytes()),
+        table::bytes(share.shared),
+        table::bytes(share.exclusive),
+        table::bytes(share.new),
+        table::bytes(share.reused),
         table::count(entries(metadata)),
         files,
     ]
@@ -71,18 +91,25 @@ fn json_line(found: &Found) -> serde_json::Value {
     let id = found.id.map(|id| id.get());
     match &found.metadata {
         Err(_) => json!({"id": id, "url": found.folder.url(), "damaged": defect}),
-        Ok(metadata) => json!({
-            "id": id,
-            "url": found.folder.url(),
-            "kind": kind_name(metadata.kind),
-            "job": metadata.job_name,
-            "triggered_at_ms": metadata.triggered_at_ms,
-            "completed_at_ms": metadata.completed_at_ms,
-            "duration_ms": metadata.duration_ms,
-            "bytes": metadata.data_bytes(),
-            "entries": entries(metadata),
-            "damaged": defect,
-        }),
+        Ok(metadata) => {
+            let share = Share::of(metadata);
+            json!({
+                "id": id,
+                "url": found.folder.url(),
+                "kind": kind_name(metadata.kind),
+                "job": metadata.job_name,
+                "triggered_at_ms": metadata.triggered_at_ms,
+                "completed_at_ms": metadata.completed_at_ms,
+                "duration_ms": metadata.duration_ms,
+                "bytes": metadata.data_bytes(),
+                "shared_bytes": share.shared,
+                "exclusive_bytes": share.exclusive,
+                "new_bytes": share.new,
+                "reused_bytes": share.reused,
+                "entries": entries(metadata),
+                "damaged": defect,
+            })
+        }
     }
 }
 

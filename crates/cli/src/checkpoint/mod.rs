@@ -9,6 +9,7 @@ mod import;
 mod list;
 mod out;
 mod rows;
+mod share;
 mod show;
 mod target;
 mod verify;

@@ -1,15 +1,12 @@
 //! `millpond checkpoint show`.
 
-use std::collections::BTreeSet;
-
 use millpond_snapshot::CheckpointMetadata;
-use millpond_snapshot::metadata::{
-    FileHandle, KeyedStateHandle, Skew, SubtaskMetadata, VertexMetadata,
-};
+use millpond_snapshot::metadata::{KeyedStateHandle, Skew, SubtaskMetadata, VertexMetadata};
 use millpond_state::StateDescriptor;
 use serde_json::{Value, json};
 
 use super::list::{entries, kind_name, mode_name};
+use super::share::Share;
 use super::target::newest;
 use crate::args::TargetArgs;
 use crate::error::Result;
@@ -59,42 +56,6 @@ fn head(url: &str, metadata: &CheckpointMetadata) -> Result<()> {
         table::bytes(share.new),
         table::bytes(share.reused)
     ))
-}
-
-/// Bytes of keyed state by who else may need them, and by who wrote them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Share {
-    /// Of objects that other checkpoints may refer to.
-    shared: u64,
-    /// Of files that go with the checkpoint.
-    exclusive: u64,
-    /// Written for this checkpoint.
-    new: u64,
-    /// Written for an earlier one.
-    reused: u64,
-}
-
-impl Share {
-    fn of(metadata: &CheckpointMetadata) -> Self {
-        let mut share = Self::default();
-        let mut seen = BTreeSet::new();
-        for file in metadata.files().filter(|it| seen.insert((it.is_shared(), it.name()))) {
-            let sum = if file.is_shared() { &mut share.shared } else { &mut share.exclusive };
-            *sum += file.bytes();
-        }
-        let subtasks = metadata.vertices.iter().flat_map(|vertex| &vertex.subtasks);
-        for handle in subtasks.flat_map(|subtask| &subtask.keyed_state) {
-            match handle {
-                KeyedStateHandle::Incremental(native) => {
-                    let (new, reused) = native.new_and_reused_bytes(metadata.checkpoint);
-                    share.new += new;
-                    share.reused += reused;
-                }
-                _ => share.new += handle.files().map(FileHandle::bytes).sum::<u64>(),
-            }
-        }
-        share
-    }
 }
 
 fn show_vertex(vertex: &VertexMetadata) -> Result<()> {

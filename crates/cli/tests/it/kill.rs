@@ -134,6 +134,10 @@ fn an_incremental_checkpoint_names_again_what_earlier_ones_wrote() {
         let json = crate::support::json(&run(&[&show[..], &["--json"]].concat()).ok().stdout);
         let bytes = |name: &str| json[name].as_u64().unwrap();
         assert_eq!(bytes("reused_bytes") + bytes("new_bytes"), bytes("shared_bytes"));
+        let listed = crate::support::json(line);
+        for name in ["shared_bytes", "exclusive_bytes", "new_bytes", "reused_bytes"] {
+            assert_eq!(listed[name], json[name], "{name}");
+        }
         reusing += u32::from(bytes("reused_bytes") > bytes("new_bytes"));
     }
     assert!(reusing > 0, "{}", list.stdout);
@@ -233,6 +237,56 @@ fn garbage_of_killed_jobs_is_listed_and_deleted_when_told_to_and_nothing_else() 
     job.wait_for("running", |_| true);
     gc(&["--older-than", "0ms", "--delete"]).fails(1, &["stop the job"]);
     job.kill();
+    restore(&place, &["--incremental", "true"]).ok();
+    place.assert_exact();
+}
+
+#[test]
+fn kills_in_the_midst_of_uploads_leave_nothing_that_gc_does_not_find() {
+    let place = Place::new();
+    place.flights(20_000);
+    let checkpoints = place.text("out/checkpoints");
+    let files = || {
+        let shared = std::fs::read_dir(place.path("out/checkpoints/shared")).unwrap();
+        shared.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let mut orphans = 0;
+    for round in 0..8_u64 {
+        // Checkpoints follow one another, so that a kill most likely hits one under way.
+        let pace = ["--rate", "20000", "--interval", "1ms", "--incremental", "true"];
+        let restore: &[&str] = if round == 0 { &[] } else { &["--restore", "latest"] };
+        let parallelism = (round % 3 + 1).to_string();
+        let more = [&pace[..], restore, &["--parallelism", &parallelism]].concat();
+        let mut job = place.start_flights(&more);
+        job.wait_for("progress", |event| event["records"].as_u64() > Some(200));
+        job.wait_for("checkpoint_completed", |_| true);
+        std::thread::sleep(std::time::Duration::from_millis(round * 3));
+        job.kill();
+        let gc = ["checkpoint", "gc", &checkpoints, "--older-than", "0ms", "--delete", "--json"];
+        let said = run(&gc).ok().stdout;
+        let sum = crate::support::json(said.lines().last().unwrap());
+        orphans += sum["deleted"].as_u64().unwrap();
+        let again = run(&gc).ok().stdout;
+        assert_eq!(crate::support::json(again.lines().last().unwrap())["deleted"], 0);
+        run(&["checkpoint", "verify", &checkpoints]).ok();
+        // What is left is named by the checkpoints that are left.
+        let list = run(&["checkpoint", "list", &checkpoints, "--json"]).ok();
+        let mut named = std::collections::BTreeSet::new();
+        for line in list.stdout.lines() {
+            let id = crate::support::json(line)["id"].to_string();
+            let show = run(&["checkpoint", "show", &checkpoints, "--id", &id, "--json"]).ok();
+            let show = crate::support::json(&show.stdout);
+            for vertex in show["vertices"].as_array().unwrap() {
+                let subtasks = vertex["subtasks"].as_array().unwrap().iter();
+                let files = subtasks.flat_map(|it| it["files"].as_array().unwrap());
+                named.extend(files.map(|file| file["name"].as_str().unwrap().to_owned()));
+            }
+        }
+        for file in files().iter().filter(|name| !name.starts_with('.')) {
+            assert!(named.contains(&format!("shared/{file}")), "{file} stays for nothing");
+        }
+    }
+    assert!(orphans > 0, "no kill hit an upload");
     restore(&place, &["--incremental", "true"]).ok();
     place.assert_exact();
 }

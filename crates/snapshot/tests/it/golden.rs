@@ -34,6 +34,7 @@ fn no_committed_file_is_left_out_of_the_tests() {
     known.push(golden_input::ZSTD_PATH.into());
     for folder in [
         "delta/v1/good",
+        "delta/v1/broken",
         "full/v1/good",
         "full/v1/broken",
         "metadata/v1/good",
@@ -122,9 +123,11 @@ fn broken_files_are_reported_with_file_kind_offset_and_key_group() {
         };
         let bytes = committed(&file);
         let source = SliceSource::new(file.path.as_str(), bytes.as_slice());
-        let is_full = file.path.starts_with("full");
-        let verified =
-            if is_full { verify_full(&source, None) } else { verify_metadata(&file.path, &bytes) };
+        let verified = match file.path.split('/').next() {
+            Some("full") => verify_full(&source, None),
+            Some("delta") => verify_delta(&source, None),
+            _ => verify_metadata(&file.path, &bytes),
+        };
         let expected_kind = match kind {
             "corrupt" => SnapshotErrorKind::Corrupt,
             _ => SnapshotErrorKind::Unsupported,
@@ -142,7 +145,7 @@ fn broken_files_are_reported_with_file_kind_offset_and_key_group() {
             }
             Err(error) => check_error(&file.path, &error, expected_kind, message),
         }
-        if is_full {
+        if !file.path.starts_with("metadata") {
             check_restore(&file.path, &bytes, kind, offset, message);
         } else {
             let error = CheckpointMetadata::decode_from(&file.path, &bytes).unwrap_err();
@@ -160,8 +163,15 @@ fn check_error(path: &str, error: &SnapshotError, kind: SnapshotErrorKind, messa
 
 /// What a restore reports must say the same.
 fn check_restore(path: &str, bytes: &[u8], kind: &str, offset: Option<usize>, message: &str) {
-    let read = || -> Result<_, StateError> {
-        drain(&FullReader::open(SliceSource::new(path, bytes))?, all_groups())
+    let source = SliceSource::new(path, bytes);
+    let read = || -> Result<(), StateError> {
+        if path.starts_with("full") {
+            return drain(&FullReader::open(source)?, all_groups()).map(|_| ());
+        }
+        let reader = DeltaReader::open(source)?;
+        let mut changes = reader.changes(all_groups());
+        while changes.next_change()?.is_some() {}
+        Ok(())
     };
     let error = read().unwrap_err();
     let expected = if kind == "corrupt" { ErrorKind::Corrupt } else { ErrorKind::Incompatible };

@@ -147,6 +147,7 @@ pub(crate) fn all() -> Vec<Golden> {
     let mut all = full_good();
     all.extend(full_broken());
     all.push(good(DELTA, delta_file()));
+    all.extend(crate::golden_delta::all());
     all.extend(metadata_good());
     all.extend(metadata_broken());
     all.extend(crate::golden_kinds::all());

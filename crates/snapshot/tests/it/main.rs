@@ -10,6 +10,7 @@ mod bit_flips;
 mod delta;
 mod full;
 mod golden;
+mod golden_delta;
 mod golden_input;
 mod golden_kinds;
 mod incremental;
