@@ -101,8 +101,8 @@ pub trait FileTransfer {
     fn add(&mut self, name: &str, write: &mut FileWriter<'_>) -> Result<FileIdentity>;
 
     /// Takes files of the local disk as new files, each as it is: what [`Self::add`] does for each
-    /// of them in order, but storage may take several at once. They must not change before the
-    /// snapshot's task has ended. Returns what later snapshots re-use them by, in their order.
+    /// of them in order, but storage may take several at once. They must not change any more, since
+    /// a link to them may be kept. Returns what later snapshots re-use them by, in their order.
     ///
     /// # Errors
     /// As [`Self::add`]; [`ErrorKind::Io`] if a file cannot be read.

@@ -1,4 +1,8 @@
-//! The checksum of a file from the pieces of it that happen to be read, in any order and by anybody.
+//! The checksum of a file from the pieces of it that happen to be read, in any order and by
+//! anybody.
+//!
+//! # Invariants
+//! - Each byte is hashed once, by whoever sees it first; ranges never overlap or adjoin.
 
 use std::collections::BTreeMap;
 

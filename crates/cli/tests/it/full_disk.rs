@@ -25,6 +25,32 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+fn a_full_local_disk_costs_the_local_copies_and_nothing_else() {
+    let place = Place::new();
+    place.flights(20_000);
+    let Some(disk) = SmallDisk::mount(place.text("small")) else {
+        #[expect(clippy::print_stdout, reason = "a skipped test says why")]
+        {
+            println!("skipped: no file system can be mounted here");
+        }
+        return;
+    };
+    let local = format!("{}/local", disk.path);
+    std::fs::create_dir(&local).unwrap();
+    // Room for folders and little else.
+    std::fs::write(format!("{}/filler", disk.path), vec![1; 116 << 10]).unwrap();
+    for incremental in ["false", "true"] {
+        let args = ["--local-recovery", &local, "--incremental", incremental];
+        let pace = ["--rate", "20000", "--interval", "20ms", "--json"];
+        let ended = place.run_flights(&[&args[..], &pace].concat()).ok();
+        assert_eq!(ended.events("no_local_copies").len(), 1, "{ended:#?}");
+        assert!(ended.events("checkpoint_aborted").is_empty());
+        place.assert_exact();
+        std::fs::remove_dir_all(place.path("out")).unwrap();
+    }
+}
+
+#[test]
 fn a_full_checkpoint_storage_fails_the_job_and_loses_nothing() {
     let place = Place::new();
     place.flights(20_000);
