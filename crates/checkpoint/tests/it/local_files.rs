@@ -20,7 +20,7 @@ use millpond_state::{
 use millpond_storage::{
     MemoryStore, ObjectInfo, Store, StoreExt, StorePath, StoreReader, StoreWriter,
 };
-use millpond_testkit::double::{FaultPlan, FaultStore, FaultTime};
+use millpond_testkit::double::{FaultPlan, FaultStore, FaultTime, Operation};
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -155,6 +155,14 @@ fn whichever_operation_fails_nothing_is_left_behind() {
         }
         assert!(failed > 5, "{failed}");
     }
+    // Some are published already when another cannot be.
+    for (skip, time) in (0..4).flat_map(|at| [(at, FaultTime::Before), (at, FaultTime::After)]) {
+        let store = Arc::new(FaultStore::new(MemoryStore::new()));
+        let storage = CheckpointStorage::new(Arc::clone(&store) as Arc<dyn Store>);
+        store.set_plan(FaultPlan::after(skip, time).only(Operation::Finish));
+        write(&storage, &files, &CancelFlag::new()).unwrap_err();
+        assert!(store.has_fired() && store.list(None).unwrap().is_empty(), "{skip} {time:?}");
+    }
 }
 
 /// Holds whoever creates an object until another does, too; sets `cancel` at a write.
@@ -277,8 +285,7 @@ fn local_copies_are_links_and_there_only_once_the_snapshot_is() {
         there
     };
     copies.begin(CheckpointId::new(1));
-    let finish = millpond_testkit::double::Operation::Finish;
-    store.set_plan(FaultPlan::after(1, FaultTime::Before).only(finish));
+    store.set_plan(FaultPlan::after(1, FaultTime::Before).only(Operation::Finish));
     write(&storage, &files, &CancelFlag::new()).unwrap_err();
     store.clear_plan();
     assert!(there().is_empty(), "{:?}", there());
