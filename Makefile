@@ -45,7 +45,7 @@ test: tools ## run all tests; documentation, a short kill test and tiny benchmar
 	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-benches --features rocksdb --benches
 
 kill-test: build ## kill each job at random moments, full and incremental (KILLS=n, BACKEND=rocksdb)
-	@set -e; for job in flights aircraft-days timeouts; do \
+	@set -e; for job in flights aircraft-days timeouts nexmark-q3 nexmark-q5 nexmark-q11; do \
 		for how in "--incremental false" "--incremental true" "--incremental true --local-recovery"; do \
 			echo "$(MILLPOND) demo --job $$job --kills $(KILLS) --state-backend $(BACKEND) $$how"; \
 			$(MILLPOND) demo --job $$job --kills $(KILLS) --state-backend $(BACKEND) $$how; \

@@ -1,18 +1,21 @@
 //! The arguments of the command, and how their values are written.
 
 mod checkpoint;
+pub(crate) mod nexmark;
 mod value;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use checkpoint::{
     CheckpointCommand, DropStateArgs, ExportArgs, Format, GcArgs, ImportArgs, KindArg,
     OriginalArgs, OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,
 };
+pub(crate) use nexmark::{NexmarkArgs, NexmarkQuery};
 pub(crate) use value::{OnBadRecord, RestartArg, RestoreFrom};
 
 /// Run stream jobs whose state survives, and look into their checkpoints.
@@ -59,14 +62,14 @@ pub(crate) enum RunJob {
     /// input) and DIR/carrier_hours/part-*.csv (one row for each carrier and hour of scheduled
     /// departure, when the hour is over).
     #[command(after_long_help = JSON_HELP)]
-    Flights(RunArgs),
+    Flights(LineArgs),
     /// Session windows: each aircraft's days of flying, from the same input as flights.
     ///
     /// A day of flying is a run of scheduled departures of an aircraft less than six hours apart.
     /// Output, exactly once: DIR/aircraft_days/part-*.csv with one row for each day, when it is
     /// over.
     #[command(after_long_help = JSON_HELP)]
-    AircraftDays(RunArgs),
+    AircraftDays(LineArgs),
     /// A timer for each record.
     ///
     /// The input is a CSV with the columns key (a number) and time_ms, in order of time, or
@@ -74,13 +77,20 @@ pub(crate) enum RunJob {
     /// 1000 + key modulo 60000 ms later. Output, exactly once: DIR/timeouts/part-*.csv with the
     /// columns key,due_ms when a timer was due; records of the same key and time share one.
     #[command(after_long_help = JSON_HELP)]
-    Timeouts(RunArgs),
+    Timeouts(LineArgs),
     /// How often each word occurs in a text.
     ///
     /// A word is a maximal run of alphanumeric characters, in lower case. Output, exactly once:
     /// DIR/words/part-*.csv with the columns word,count at the end of input.
     #[command(after_long_help = JSON_HELP)]
-    Wordcount(RunArgs),
+    Wordcount(LineArgs),
+    /// A query of the NEXMark benchmark, over the events of an auction site that are made up.
+    ///
+    /// Event number n is always the same, so a run can be checked and restored. Times in the
+    /// output are milliseconds since 1970, prices are in cents. Output, exactly once:
+    /// DIR/QUERY/part-*.csv.
+    #[command(after_long_help = JSON_HELP)]
+    Nexmark(NexmarkArgs),
 }
 
 const JSON_HELP: &str = "\
@@ -105,18 +115,36 @@ since 1970), and:
   stopping              a signal came
   finished              outcome (finished, already_finished, stopped), records, bad_records,
                         late_records, checkpoints, last_checkpoint, restarts
+  checked               lost, duplicated, wrong (rows of output; run nexmark --check)
   failed                error
 
 Exit status: 0 finished or stopped cleanly, 1 failed, 2 wrong usage, 130 after a second Ctrl-C.";
 
-/// Options of a job.
+/// Options of a job that reads lines.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct LineArgs {
     /// File to read, plain or zstd-compressed; `-` for standard input (to restore, give the same
     /// input again from its start); generate:RECORDS:KEYS for one that is made up
     #[arg(long, value_name = "FILE")]
     pub(crate) input: PathBuf,
 
+    /// What to do with a record that does not parse: fail, skip (and count), or dead-letter FILE
+    /// (write it, exactly once, to FILE as line,column,reason,row)
+    #[arg(
+        long,
+        value_name = "fail|skip|dead-letter FILE",
+        num_args = 1..=2,
+        default_value = "fail"
+    )]
+    pub(crate) on_bad_record: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// Options of every job.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
     /// Folder for the output; made if it is missing
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
@@ -211,16 +239,6 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) upload_threads: u16,
 
-    /// What to do with a record that does not parse: fail, skip (and count), or dead-letter FILE
-    /// (write it, exactly once, to FILE as line,column,reason,row)
-    #[arg(
-        long,
-        value_name = "fail|skip|dead-letter FILE",
-        num_args = 1..=2,
-        default_value = "fail"
-    )]
-    pub(crate) on_bad_record: Vec<OsString>,
-
     /// What to do after a failure that may pass: never, fixed-delay:TIMES:PAUSE,
     /// exponential:FIRST_PAUSE:LONGEST_PAUSE, failure-rate:FAILURES:INTERVAL:PAUSE
     #[arg(
@@ -294,8 +312,9 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_enum, default_value_t = DemoJob::Flights)]
     pub(crate) job: DemoJob,
 
-    /// The flights; for timeouts generate:RECORDS:KEYS [default: data/flights-2013.csv.zst, or
-    /// generate:1000000:1000000]
+    /// The flights; for timeouts generate:RECORDS:KEYS; for the queries of NEXMark
+    /// nexmark:EVENTS:EVENT_TIME_RATE:OUT_OF_ORDER [default: data/flights-2013.csv.zst,
+    /// generate:1000000:1000000, or nexmark:500000:1000:100]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 
@@ -336,32 +355,59 @@ pub(crate) struct DemoArgs {
 }
 
 /// The jobs that can be demonstrated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DemoJob {
-    /// Totals by aircraft, and by carrier and hour.
     Flights,
-    /// Session windows: each aircraft's days of flying.
     AircraftDays,
-    /// A timer for each record.
     Timeouts,
+    Nexmark(NexmarkQuery),
+}
+
+impl ValueEnum for DemoJob {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Flights,
+            Self::AircraftDays,
+            Self::Timeouts,
+            Self::Nexmark(NexmarkQuery::Q3),
+            Self::Nexmark(NexmarkQuery::Q4),
+            Self::Nexmark(NexmarkQuery::Q5),
+            Self::Nexmark(NexmarkQuery::Q7),
+            Self::Nexmark(NexmarkQuery::Q8),
+            Self::Nexmark(NexmarkQuery::Q11),
+            Self::Nexmark(NexmarkQuery::Q12),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Flights => "Totals by aircraft, and by carrier and hour",
+            Self::AircraftDays => "Session windows: each aircraft's days of flying",
+            Self::Timeouts => "A timer for each record",
+            Self::Nexmark(_) => "A query of the NEXMark benchmark",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
 }
 
 impl DemoJob {
-    /// What `run` calls it.
+    /// What `--job` calls it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Flights => "flights",
             Self::AircraftDays => "aircraft-days",
             Self::Timeouts => "timeouts",
+            Self::Nexmark(query) => query.job(),
         }
     }
 
-    /// A state of its first operator.
+    /// A state of its first operator or, of a query, of its last.
     pub(crate) const fn state(self) -> &'static str {
         match self {
             Self::Flights => "totals",
             Self::AircraftDays => "days",
             Self::Timeouts => "timers:event",
+            Self::Nexmark(query) => query.state(),
         }
     }
 }
@@ -382,6 +428,7 @@ impl DemoArgs {
         let usual = match self.job {
             DemoJob::Flights | DemoJob::AircraftDays => "data/flights-2013.csv.zst",
             DemoJob::Timeouts => "generate:1000000:1000000",
+            DemoJob::Nexmark(_) => "nexmark:500000:1000:100",
         };
         self.input.as_deref().unwrap_or(std::path::Path::new(usual))
     }

@@ -21,7 +21,7 @@ use clap::Parser;
 
 use args::{Cli, Command, RunJob};
 use error::Result;
-use run::JobKind;
+use run::LineJob;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -41,15 +41,13 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
-        Command::Run { job } => {
-            let (kind, args) = match &job {
-                RunJob::Flights(args) => (JobKind::Flights, args),
-                RunJob::AircraftDays(args) => (JobKind::AircraftDays, args),
-                RunJob::Timeouts(args) => (JobKind::Timeouts, args),
-                RunJob::Wordcount(args) => (JobKind::Wordcount, args),
-            };
-            run::run(kind, args)
-        }
+        Command::Run { job } => match &job {
+            RunJob::Flights(args) => run::run_lines(LineJob::Flights, args),
+            RunJob::AircraftDays(args) => run::run_lines(LineJob::AircraftDays, args),
+            RunJob::Timeouts(args) => run::run_lines(LineJob::Timeouts, args),
+            RunJob::Wordcount(args) => run::run_lines(LineJob::Wordcount, args),
+            RunJob::Nexmark(args) => run::run_nexmark(args),
+        },
         Command::Savepoint(args) => control::savepoint(&args),
         Command::Checkpoint { command } => checkpoint::run(command),
         Command::Demo(args) => demo::run(&args),

@@ -8,18 +8,18 @@ use crate::error::{CliError, Result};
 
 /// How an output differs from what it must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Difference {
+pub(crate) struct Difference {
     /// Rows that are missing.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Rows that are there more often than they must be.
-    pub(super) duplicated: u64,
+    pub(crate) duplicated: u64,
     /// Rows that must not be there at all.
-    pub(super) wrong: u64,
+    pub(crate) wrong: u64,
 }
 
 impl Difference {
     /// Whether there is none.
-    pub(super) fn is_none(self) -> bool {
+    pub(crate) fn is_none(self) -> bool {
         self == Self::default()
     }
 
@@ -41,10 +41,10 @@ impl fmt::Display for Difference {
 ///
 /// # Errors
 /// If it cannot be read.
-pub(super) fn compare(expected: &Expected, output: &Path) -> Result<Difference> {
+pub(crate) fn compare(expected: &Expected, output: &Path) -> Result<Difference> {
     let mut total = Difference::default();
     for sink in &expected.sinks {
-        let found = read(&output.join(sink.folder), sink.header)?;
+        let found = (sink.view)(read(&output.join(sink.folder), sink.header)?);
         total.add(compare_rows(&sink.rows, &found));
     }
     Ok(total)

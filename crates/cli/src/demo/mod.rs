@@ -21,9 +21,10 @@ use crate::args::DemoArgs;
 use crate::console;
 use crate::error::{CliError, Result};
 use compare::Difference;
+pub(crate) use compare::compare;
 use folder::Workplace;
 use kill::Random;
-use reference::Expected;
+pub(crate) use reference::Expected;
 use round::{Pace, Round, RoundPlan};
 
 /// Most kills in one run of the job.
@@ -109,7 +110,7 @@ fn play(
         first_parallelism: random.below(4) as u32 + 1,
     };
     let round = Round::play(&plan, random)?;
-    let difference = compare::compare(expected, &plan.output)?;
+    let difference = compare(expected, &plan.output)?;
     if !shown {
         console::print(&format!(
             "round {}: {} kills, {} checkpoints, {difference}",

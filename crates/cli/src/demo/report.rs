@@ -18,6 +18,7 @@ pub(super) fn opening(args: &DemoArgs, expected: &Expected, seed: u64, shown: bo
         DemoJob::Flights => ("flights", "counted by aircraft, and by carrier and hour"),
         DemoJob::AircraftDays => ("flights", "gathered to each aircraft's days of flying"),
         DemoJob::Timeouts => ("records", "each of which sets a timer"),
+        DemoJob::Nexmark(_) => ("events of an auction site", "put to a query of NEXMark"),
     };
     console::print(&format!("{records} {what_in} from {}", args.job_input().display()))?;
     let kills = args.kills;

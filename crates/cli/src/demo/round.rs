@@ -6,6 +6,7 @@ use super::child::{ChildEvent, JobProcess};
 use super::kill::{Moment, Random, Trigger, Watch};
 use crate::args::{DemoJob, StateBackend};
 use crate::error::{CliError, Result};
+use crate::run::NexmarkEvents;
 use crate::{background, console, table};
 
 /// How fast a round goes.
@@ -123,11 +124,8 @@ impl Round {
             Pace::Shown => ((plan.records / 6).max(1), "500ms"),
             Pace::Fast => (plan.records.max(1), "50ms"),
         };
-        let mut args: Vec<String> =
-            ["run", plan.job.name(), "--json", "--progress-interval", "10ms"]
-                .map(str::to_owned)
-                .to_vec();
-        args.push(format!("--input={}", plan.input.display()));
+        let mut args = plan.job_args();
+        args.extend(["--json", "--progress-interval", "10ms"].map(str::to_owned));
         args.push(format!("--output={}", plan.output.display()));
         args.push(format!("--state-backend={}", plan.state_backend.name()));
         args.push(format!("--incremental={}", plan.incremental));
@@ -145,6 +143,22 @@ impl Round {
 }
 
 impl RoundPlan {
+    /// The arguments that name the job and its input.
+    fn job_args(&self) -> Vec<String> {
+        let name = self.input.to_str().unwrap_or_default();
+        match (self.job, NexmarkEvents::parse(name)) {
+            (DemoJob::Nexmark(query), Some(Ok(events))) => {
+                let query = format!("--query={}", query.name());
+                let job = ["run".to_owned(), "nexmark".to_owned(), query];
+                job.into_iter().chain(events.options()).collect()
+            }
+            _ => {
+                let input = format!("--input={}", self.input.display());
+                vec!["run".to_owned(), self.job.name().to_owned(), input]
+            }
+        }
+    }
+
     fn say(&self, line: &str) -> Result<()> {
         match self.pace {
             Pace::Shown => console::print(line),

@@ -81,6 +81,11 @@ pub(crate) enum Event {
         last_checkpoint: Option<u64>,
         restarts: u32,
     },
+    Checked {
+        lost: u64,
+        duplicated: u64,
+        wrong: u64,
+    },
 }
 
 /// How machines are told of an outcome.
@@ -202,7 +207,8 @@ impl Event {
             | Self::Progress { .. }
             | Self::CheckpointCompleted { .. }
             | Self::EndOfInput
-            | Self::Finished { .. } => return None,
+            | Self::Finished { .. }
+            | Self::Checked { .. } => return None,
         })
     }
 }

@@ -10,7 +10,7 @@ use millpond_checkpoint::driver::{CheckpointStorage, FoundCheckpoint};
 use millpond_storage::{FolderLock, LocalStore, Store, open_url};
 use serde::{Deserialize, Serialize};
 
-use super::input::{Identity, Input};
+use super::input::{Identity, JobInput};
 use crate::error::{CliError, Result};
 
 /// What stands in `_job`.
@@ -39,7 +39,7 @@ pub(crate) struct Folders {
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) job: &'a str,
-    pub(crate) input: &'a Input,
+    pub(crate) input: &'a dyn JobInput,
     pub(crate) output: &'a Path,
     /// URL or folder of the checkpoint storage; `None` for the usual place.
     pub(crate) storage: Option<&'a str>,

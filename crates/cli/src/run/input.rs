@@ -1,10 +1,14 @@
-//! The input of a job: lines of a file, plain or zstd-compressed, of standard input, or made up.
+//! The input of a job: lines of a file, plain or zstd-compressed, of standard input, or made up;
+//! or the events of [`nexmark`], which are no lines.
 //!
-//! A position is the number of decoded bytes and of lines before it. A plain file or a made-up
-//! input is entered there at once; a compressed one is decoded up to it; standard input is read and
-//! thrown away up to it, so that the same input given again is read on where the checkpoint was.
+//! A position of lines is the number of decoded bytes and of lines before it. A plain file or a
+//! made-up input is entered there at once; a compressed one is decoded up to it; standard input is
+//! read and thrown away up to it, so that the same input given again is read on where the
+//! checkpoint was.
 
+mod event_source;
 mod generated;
+mod nexmark;
 mod pipe;
 mod source;
 
@@ -17,7 +21,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use millpond_runtime::{JobError, JobErrorKind};
 
 use crate::error::{CliError, Result};
+pub(crate) use event_source::EventSource;
 pub(crate) use generated::Generated;
+pub(crate) use nexmark::{NexmarkEvents, NexmarkInput, SPLITS};
 use pipe::PipeReader;
 pub(crate) use source::{HeaderCheck, Line, LineSource, Throttle};
 
@@ -32,7 +38,7 @@ const BUFFER_BYTES: usize = 1 << 17;
 /// How far the input has been read, for progress. Shared by threads.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
-    /// Bytes of the file read.
+    /// Bytes of the file read; of events that are made up, their number.
     pub(crate) file_bytes: AtomicU64,
     /// Records from the beginning of the input on.
     pub(crate) records: AtomicU64,
@@ -45,6 +51,32 @@ pub(crate) struct Identity {
     pub(crate) bytes: u64,
     /// Their hash.
     pub(crate) hash: u64,
+}
+
+/// What a run needs to know of its input, whatever it reads from it.
+pub(crate) trait JobInput: std::fmt::Debug {
+    /// What messages call it.
+    fn name(&self) -> String;
+
+    /// Length of the input, as [`Gauge::file_bytes`] counts it; `None` if that is not known.
+    fn file_bytes(&self) -> Option<u64>;
+
+    /// How far it has been read.
+    fn gauge(&self) -> &Arc<Gauge>;
+
+    /// What tells this input from another: a hash of its beginning, `bytes` long or as long as it
+    /// usefully is. `None` for standard input.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn identity(&self, bytes: Option<u64>) -> Result<Option<Identity>>;
+}
+
+impl Identity {
+    /// The identity of what begins with `start`.
+    fn of(start: &[u8]) -> Self {
+        Self { bytes: start.len() as u64, hash: millpond_state::key_hash(start) }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -97,52 +129,6 @@ impl Input {
         file.by_ref().take(4).read_to_end(&mut magic).map_err(failed)?;
         let compressed = magic == ZSTD_MAGIC;
         Ok(Self { kind: Kind::File { path: path.to_owned(), compressed }, gauge })
-    }
-
-    /// What messages call it.
-    pub(crate) fn name(&self) -> String {
-        match &self.kind {
-            Kind::Stdin(_) => "standard input".to_owned(),
-            Kind::File { path, .. } => path.display().to_string(),
-            Kind::Generated(generated) => generated.to_string(),
-        }
-    }
-
-    /// Length of the file; `None` if that is not known.
-    pub(crate) fn file_bytes(&self) -> Option<u64> {
-        match &self.kind {
-            Kind::Stdin(_) => None,
-            Kind::File { path, .. } => std::fs::metadata(path).ok().map(|it| it.len()),
-            Kind::Generated(generated) => Some(generated.bytes()),
-        }
-    }
-
-    /// How far it has been read.
-    pub(crate) fn gauge(&self) -> &Arc<Gauge> {
-        &self.gauge
-    }
-
-    /// What tells this input from another: a hash of its beginning, `bytes` long or as long as it
-    /// usefully is. `None` for standard input.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub(crate) fn identity(&self, bytes: Option<u64>) -> Result<Option<Identity>> {
-        let mut start = Vec::new();
-        match &self.kind {
-            Kind::Stdin(_) => return Ok(None),
-            // Its beginning does not tell how long it is, its name does.
-            Kind::Generated(generated) => start.extend_from_slice(generated.to_string().as_bytes()),
-            Kind::File { path, .. } => {
-                File::open(path)
-                    .and_then(|file| {
-                        file.take(bytes.unwrap_or(IDENTITY_BYTES)).read_to_end(&mut start)
-                    })
-                    .map_err(|error| CliError::from(error).context(path.display()))?;
-            }
-        }
-        let hash = millpond_state::key_hash(&start);
-        Ok(Some(Identity { bytes: start.len() as u64, hash }))
     }
 
     /// The first line, without reading further; `None` for standard input, which cannot be read
@@ -222,6 +208,45 @@ impl Input {
     fn failed(&self, what: impl std::fmt::Display) -> JobError {
         let message = format!("cannot read the input {}: {what}", self.name());
         JobError::new(JobErrorKind::Input, message).permanent()
+    }
+}
+
+impl JobInput for Input {
+    fn name(&self) -> String {
+        match &self.kind {
+            Kind::Stdin(_) => "standard input".to_owned(),
+            Kind::File { path, .. } => path.display().to_string(),
+            Kind::Generated(generated) => generated.to_string(),
+        }
+    }
+
+    fn file_bytes(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Stdin(_) => None,
+            Kind::File { path, .. } => std::fs::metadata(path).ok().map(|it| it.len()),
+            Kind::Generated(generated) => Some(generated.bytes()),
+        }
+    }
+
+    fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
+    }
+
+    fn identity(&self, bytes: Option<u64>) -> Result<Option<Identity>> {
+        let mut start = Vec::new();
+        match &self.kind {
+            Kind::Stdin(_) => return Ok(None),
+            // Its beginning does not tell how long it is, its name does.
+            Kind::Generated(generated) => start.extend_from_slice(generated.to_string().as_bytes()),
+            Kind::File { path, .. } => {
+                File::open(path)
+                    .and_then(|file| {
+                        file.take(bytes.unwrap_or(IDENTITY_BYTES)).read_to_end(&mut start)
+                    })
+                    .map_err(|error| CliError::from(error).context(path.display()))?;
+            }
+        }
+        Ok(Some(Identity::of(&start)))
     }
 }
 

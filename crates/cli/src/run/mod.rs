@@ -11,6 +11,8 @@ mod flight;
 mod flights;
 mod folders;
 mod input;
+mod lines;
+mod nexmark;
 mod progress;
 mod start;
 mod timeouts;
@@ -23,23 +25,23 @@ use std::sync::Arc;
 use millpond_checkpoint::registry::RestoreMode;
 use millpond_checkpoint::{CheckpointMode, CoordinatorSettings};
 use millpond_runtime::{
-    Job, JobEnvironment, JobGraph, JobListener, JobOutcome, JobReport, JobSettings, Stream,
+    Job, JobEnvironment, JobGraph, JobListener, JobOutcome, JobReport, JobSettings,
 };
 use millpond_state::seam::{Clock, SystemClock};
 
 pub(crate) use folders::file_folder;
 
-use crate::args::{Mode, OnBadRecord, RestoreModeArg, RunArgs};
+use crate::args::{LineArgs, Mode, NexmarkArgs, OnBadRecord, RestoreModeArg, RunArgs};
 use crate::control::ControlServer;
 use crate::error::{CliError, Result};
 use crate::{console, signals, table};
-use bad_record::{BadRecords, Parsed};
+use bad_record::BadRecords;
 pub(crate) use csv_row::CsvRow;
-use dead_letter::DeadLetterFile;
 use event::Event;
 use folders::{Folders, Wanted};
-pub(crate) use input::Generated;
-use input::{HeaderCheck, Input, LineSource, Throttle};
+pub(crate) use input::{Generated, NexmarkEvents};
+use input::{JobInput, Throttle};
+pub(crate) use lines::LineJob;
 use progress::Progress;
 use start::{Asked, Start};
 
@@ -50,46 +52,40 @@ const DEAD_LETTER: &str = "dead_letter";
 /// Without being told, no more subtasks than this.
 const PARALLELISM_DEFAULT_MAX: usize = 4;
 
-/// The jobs that come with the command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JobKind {
-    Flights,
-    AircraftDays,
-    Timeouts,
-    Wordcount,
-}
+/// A job that comes with the command, with its input.
+trait RunnableJob {
+    /// What checkpoints call it.
+    fn name(&self) -> &'static str;
 
-impl JobKind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Flights => "flights",
-            Self::AircraftDays => "aircraft-days",
-            Self::Timeouts => "timeouts",
-            Self::Wordcount => "wordcount",
-        }
-    }
+    /// Folders of the output.
+    fn sinks(&self) -> &'static [&'static str];
 
-    fn sinks(self) -> &'static [&'static str] {
-        match self {
-            Self::Flights => &flights::SINKS,
-            Self::AircraftDays => &aircraft_days::SINKS,
-            Self::Timeouts => &timeouts::SINKS,
-            Self::Wordcount => &wordcount::SINKS,
-        }
-    }
+    /// What it reads.
+    fn input(&self) -> &dyn JobInput;
 
-    /// What the first line of the input must be, if it is a header.
-    fn header(self) -> Option<HeaderCheck> {
-        match self {
-            Self::Flights | Self::AircraftDays => Some(flight::check_header),
-            Self::Timeouts => Some(timeouts::check_header),
-            Self::Wordcount => None,
-        }
-    }
+    /// What it does with a record that does not parse.
+    fn on_bad_record(&self) -> OnBadRecord;
+
+    /// Looks at the input before anything is made.
+    ///
+    /// # Errors
+    /// If it is not of the kind that the job reads.
+    fn check_input(&self) -> Result<()>;
+
+    /// Adds all vertices and sinks.
+    ///
+    /// # Errors
+    /// If the output cannot be made.
+    fn build(&self, graph: &mut JobGraph, cx: &JobContext) -> Result<()>;
+
+    /// Looks at the output of a finished job, if that was asked for, and tells the verdict.
+    ///
+    /// # Errors
+    /// If the output is not what it must be.
+    fn check_output(&self, cx: &JobContext, progress: &Progress) -> Result<()>;
 }
 
 /// What the vertices of a job are built from.
-#[derive(Debug)]
 pub(crate) struct JobContext {
     parallelism: u32,
     output: PathBuf,
@@ -97,17 +93,47 @@ pub(crate) struct JobContext {
     bad_records: BadRecords,
     /// Whether the run begins with nothing before it.
     fresh: bool,
+    pace: Pace,
 }
 
-/// Runs a job to its end.
+/// How fast records may be read.
+#[derive(Clone)]
+struct Pace {
+    clock: Arc<dyn Clock>,
+    /// Most records in a second.
+    rate: Option<u64>,
+}
+
+impl Pace {
+    /// What bounds the records of one of `subtasks` subtasks of a source, if anything does.
+    fn throttle(&self, subtasks: u32) -> Option<Throttle> {
+        let rate = self.rate?.div_ceil(u64::from(subtasks.max(1)));
+        Some(Throttle::new(Arc::clone(&self.clock), rate))
+    }
+}
+
+/// Runs a job that reads lines to its end.
 ///
 /// # Errors
 /// Why it could not start or failed; what was committed stays committed.
-pub(crate) fn run(kind: JobKind, args: &RunArgs) -> Result<()> {
+pub(crate) fn run_lines(job: LineJob, args: &LineArgs) -> Result<()> {
+    run(&args.run, || lines::open(job, args))
+}
+
+/// Runs a query of NEXMark to its end.
+///
+/// # Errors
+/// As [`run_lines`]; also if the output was to be checked and differs.
+pub(crate) fn run_nexmark(args: &NexmarkArgs) -> Result<()> {
+    run(&args.run, || Ok(nexmark::open(args)))
+}
+
+/// Opens a job and runs it, and tells machines of a failure.
+fn run<J: RunnableJob>(args: &RunArgs, open: impl FnOnce() -> Result<J>) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let outcome = Input::open(&args.input).and_then(|input| {
-        let progress = Arc::new(Progress::new(args.json, &input, Arc::clone(&clock)));
-        let outcome = execute(kind, args, &input, &progress, &clock);
+    let outcome = open().and_then(|job| {
+        let progress = Arc::new(Progress::new(args.json, job.input(), Arc::clone(&clock)));
+        let outcome = execute(&job, args, &progress, &clock);
         progress.finish();
         outcome
     });
@@ -121,30 +147,24 @@ pub(crate) fn run(kind: JobKind, args: &RunArgs) -> Result<()> {
 }
 
 fn execute(
-    kind: JobKind,
+    job: &dyn RunnableJob,
     args: &RunArgs,
-    input: &Input,
     progress: &Arc<Progress>,
     clock: &Arc<dyn Clock>,
 ) -> Result<()> {
-    let on_bad_record = OnBadRecord::parse(&args.on_bad_record)?;
-    if let Some(check_header) = kind.header()
-        && let Some(line) = input.first_line()?
-    {
-        let named = |defect| CliError::new(format!("{}: {defect}", input.name()));
-        check_header(&line).map_err(named)?;
-    }
+    let (input, on_bad_record) = (job.input(), job.on_bad_record());
+    job.check_input()?;
     let folders = Folders::prepare(&Wanted {
-        job: kind.name(),
+        job: job.name(),
         input,
         output: &args.output,
         storage: args.checkpoint_storage.as_deref(),
-        sinks: kind.sinks(),
+        sinks: job.sinks(),
         restore: args.restore.is_some(),
     })?;
     let start = start::plan_start(
         &Asked {
-            job: kind.name(),
+            job: job.name(),
             restore: args.restore.as_ref(),
             max_parallelism: args.max_parallelism,
             dead_letter: matches!(on_bad_record, OnBadRecord::DeadLetter(_)),
@@ -157,6 +177,7 @@ fn execute(
         bad_records: BadRecords::new(on_bad_record.clone(), input.name()),
         on_bad_record,
         fresh: start.fresh,
+        pace: Pace { clock: Arc::clone(clock), rate: args.rate },
     };
     if cx.parallelism > start.max_parallelism.get() {
         return Err(CliError::Usage(format!(
@@ -164,18 +185,20 @@ fn execute(
             cx.parallelism, start.max_parallelism
         )));
     }
-    let graph = build(kind, args, input, &cx, (&start, clock))?;
-    progress.tell(&started(kind, args, input, &cx, (&start, &folders)));
+    let mut graph = JobGraph::new(settings(job.name(), args, &start));
+    job.build(&mut graph, &cx)?;
+    progress.tell(&started(job, args, &cx, (&start, &folders)));
     let environment = JobEnvironment {
         storage: Arc::clone(&folders.storage),
         backends: backends::factory(args)?,
         clock: Arc::clone(clock),
         listener: Arc::clone(progress) as Arc<dyn JobListener>,
     };
-    let job = Job::new(graph, environment)?;
-    let report = run_job(args, progress, (job, &folders), start)?;
+    let running = Job::new(graph, environment)?;
+    let report = run_job(args, progress, (running, &folders), start)?;
     progress.finish();
-    summarize(kind, args, progress, (&report, &cx, &folders))
+    summarize(job, args, progress, (&report, &cx, &folders))?;
+    if report.outcome == JobOutcome::Stopped { Ok(()) } else { job.check_output(&cx, progress) }
 }
 
 fn run_job(
@@ -213,66 +236,11 @@ fn default_parallelism() -> u32 {
     u32::try_from(cores.min(PARALLELISM_DEFAULT_MAX)).unwrap_or(1)
 }
 
-fn build(
-    kind: JobKind,
-    args: &RunArgs,
-    input: &Input,
-    cx: &JobContext,
-    (start, clock): (&Start, &Arc<dyn Clock>),
-) -> Result<JobGraph> {
-    let mut graph = JobGraph::new(settings(kind, args, start));
-    let header = kind.header();
-    let (source, clock, rate) = (input.clone(), Arc::clone(clock), args.rate);
-    let lines = graph.source(SOURCE, 1, move |_| {
-        let throttle = rate.map(|rate| Throttle::new(Arc::clone(&clock), rate));
-        Ok(LineSource::new(source.clone(), throttle, header))
-    });
-    match kind {
-        JobKind::Flights => {
-            let parsed = flights::build(&mut graph, &lines, cx)?;
-            add_dead_letter(&mut graph, &parsed, cx)?;
-        }
-        JobKind::AircraftDays => {
-            let parsed = aircraft_days::build(&mut graph, &lines, cx)?;
-            add_dead_letter(&mut graph, &parsed, cx)?;
-        }
-        JobKind::Timeouts => {
-            let parsed = timeouts::build(&mut graph, &lines, cx)?;
-            add_dead_letter(&mut graph, &parsed, cx)?;
-        }
-        JobKind::Wordcount => {
-            let parsed = wordcount::build(&mut graph, &lines, cx)?;
-            add_dead_letter(&mut graph, &parsed, cx)?;
-        }
-    }
-    Ok(graph)
-}
-
-/// Lets bad records flow to their file, if there is to be one.
-fn add_dead_letter<T: Clone + Send + 'static>(
-    graph: &mut JobGraph,
-    parsed: &Stream<Parsed<T>>,
-    cx: &JobContext,
-) -> Result<()> {
-    let OnBadRecord::DeadLetter(path) = &cx.on_bad_record else { return Ok(()) };
-    let file = DeadLetterFile::open(path, cx.fresh)?;
-    let project = Parsed::bad;
-    let pass_on = |_| {
-        Ok(|record, out: &mut dyn millpond_runtime::Collector<_>| {
-            let record: bad_record::BadRecord = record;
-            out.emit(&record)
-        })
-    };
-    let bad = graph.transform(DEAD_LETTER, 1, parsed, (project, None, pass_on));
-    graph.sink(&bad, DEAD_LETTER, file);
-    Ok(())
-}
-
-fn settings(kind: JobKind, args: &RunArgs, start: &Start) -> JobSettings {
+fn settings(job: &str, args: &RunArgs, start: &Start) -> JobSettings {
     let ms =
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut settings = JobSettings::new(kind.name(), start.max_parallelism);
-    kind.name().clone_into(&mut settings.kind);
+    let mut settings = JobSettings::new(job, start.max_parallelism);
+    job.clone_into(&mut settings.kind);
     settings.restart = args.restart.0.clone();
     settings.incremental = args.incremental;
     settings.upload_threads = usize::from(args.upload_threads);
@@ -297,15 +265,14 @@ fn settings(kind: JobKind, args: &RunArgs, start: &Start) -> JobSettings {
 }
 
 fn started(
-    kind: JobKind,
+    job: &dyn RunnableJob,
     args: &RunArgs,
-    input: &Input,
     cx: &JobContext,
     (start, folders): (&Start, &Folders),
 ) -> Event {
     Event::Started {
-        job: kind.name().to_owned(),
-        input: input.name(),
+        job: job.name().to_owned(),
+        input: job.input().name(),
         output: args.output.display().to_string(),
         checkpoint_storage: folders.storage.url().to_owned(),
         parallelism: cx.parallelism,
@@ -318,7 +285,7 @@ fn started(
 }
 
 fn summarize(
-    kind: JobKind,
+    job: &dyn RunnableJob,
     args: &RunArgs,
     progress: &Progress,
     (report, cx, folders): (&JobReport, &JobContext, &Folders),
@@ -343,7 +310,7 @@ fn summarize(
     };
     let last =
         report.last_checkpoint.map_or_else(String::new, |last| format!(", the last is {last}"));
-    console::print(&format!("job {} {did}", kind.name()))?;
+    console::print(&format!("job {} {did}", job.name()))?;
     console::print(&format!(
         "  {} records read, {} checkpoints{last}",
         table::count(records),
@@ -361,7 +328,7 @@ fn summarize(
         console::print(&format!("  {late} records left out: their window was over"))?;
     }
     let outputs: Vec<String> =
-        kind.sinks().iter().map(|sink| args.output.join(sink).display().to_string()).collect();
+        job.sinks().iter().map(|sink| args.output.join(sink).display().to_string()).collect();
     console::print(&format!("  output: {}", outputs.join(", ")))?;
     if report.outcome == JobOutcome::Stopped {
         console::print(&way_on(folders))?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::SOURCE;
 use super::event::Event;
-use super::input::{Gauge, Input};
+use super::input::{Gauge, JobInput};
 use crate::background::Ticker;
 use crate::error::Result;
 use crate::{console, table};
@@ -59,7 +59,7 @@ struct Stamped<'a> {
 
 impl Progress {
     /// Shows the progress of reading `input`.
-    pub(crate) fn new(json: bool, input: &Input, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(json: bool, input: &dyn JobInput, clock: Arc<dyn Clock>) -> Self {
         let style = if json {
             Style::Json
         } else if std::io::stderr().is_terminal() {
@@ -187,7 +187,7 @@ fn line(records: u64, seen: &Seen) -> String {
     )
 }
 
-fn bar(input: &Input) -> ProgressBar {
+fn bar(input: &dyn JobInput) -> ProgressBar {
     let (bar, template) = match input.file_bytes() {
         Some(bytes) => (ProgressBar::new(bytes), "{bar:30} {percent:>3}%  {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner}  {msg}"),

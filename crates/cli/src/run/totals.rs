@@ -88,6 +88,6 @@ impl<T: HasCodec + Copy + Send + 'static> KeyedOperator for Totals<T> {
 }
 
 #[cold]
-fn not_opened() -> JobError {
+pub(crate) fn not_opened() -> JobError {
     JobError::new(JobErrorKind::InvalidArgument, "an operator was used before it was opened")
 }

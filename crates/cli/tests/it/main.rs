@@ -14,6 +14,7 @@ mod checkpoint_change;
 mod demo;
 mod full_disk;
 mod kill;
+mod nexmark;
 mod refusals;
 mod run;
 mod savepoint;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Expected, ExpectedSink, FlightRow, count, for_each_flight};
+use super::{Expected, ExpectedSink, FlightRow, all_rows, count, for_each_flight};
 use crate::error::Result;
 
 const GAP_MINUTES: i64 = 6 * 60;
@@ -61,6 +61,7 @@ pub(super) fn compute(input: &Path) -> Result<Expected> {
         what: "days of aircraft",
         header: "first_departure,last_departure,tailnum,flights,cancelled,dep_delay_minutes",
         rows: count(rows.into_iter()),
+        view: all_rows,
     };
     Ok(Expected { records, sinks: vec![days] })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Expected, ExpectedSink, count, for_each_flight};
+use super::{Expected, ExpectedSink, all_rows, count, for_each_flight};
 use crate::error::Result;
 
 #[derive(Default)]
@@ -42,12 +42,14 @@ pub(super) fn compute(input: &Path) -> Result<Expected> {
         what: "aircraft",
         header: "tailnum,flights,cancelled,dep_delay_minutes,distance_miles",
         rows: count(of_aircraft),
+        view: all_rows,
     };
     let hours = ExpectedSink {
         folder: "carrier_hours",
         what: "carrier hours",
         header: "window_start,carrier,flights,cancelled,dep_delay_minutes",
         rows: count(of_hours),
+        view: all_rows,
     };
     Ok(Expected { records, sinks: vec![aircraft, hours] })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Expected, ExpectedSink, count};
+use super::{Expected, ExpectedSink, all_rows, count};
 use crate::error::{CliError, Result};
 use crate::run::Generated;
 
@@ -28,6 +28,7 @@ pub(super) fn compute(input: &Path) -> Result<Expected> {
         what: "timeouts",
         header: "key,due_ms",
         rows: count(rows),
+        view: all_rows,
     };
     Ok(Expected { records: generated.records, sinks: vec![timeouts] })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use millpond_runtime::{JobError, JobErrorKind, Result, Source, SourceStatus, Timestamp};
 use millpond_state::seam::Clock;
 
-use super::{Input, Opened};
+use super::{Input, JobInput, Opened};
 
 /// Longest line.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -49,7 +49,7 @@ impl Throttle {
     }
 
     /// How many records may be taken now, of at most `most`; or how long to wait.
-    fn allow(&mut self, most: usize) -> std::result::Result<usize, Duration> {
+    pub(super) fn allow(&mut self, most: usize) -> std::result::Result<usize, Duration> {
         let now = self.clock.monotonic();
         let since = now.saturating_sub(*self.started.get_or_insert(now));
         let due = since.as_nanos().saturating_mul(u128::from(self.per_second)) / 1_000_000_000;
@@ -60,7 +60,8 @@ impl Throttle {
         }
     }
 
-    fn take(&mut self, records: usize) {
+    /// Counts records that were taken.
+    pub(super) fn take(&mut self, records: usize) {
         self.taken += records as u64;
     }
 }
