@@ -96,6 +96,12 @@ impl ObjectKind {
     }
 }
 
+/// Whether an object of this name is one that checkpoints share.
+pub(crate) fn is_shared_object(name: &str) -> bool {
+    let in_folder = name.split_once('/').is_some_and(|(folder, _)| folder == SHARED_FOLDER);
+    in_folder && matches!(ObjectKind::of(name), Some(ObjectKind::Data(_)))
+}
+
 /// The rest of a file's name after its attempt. `None` if it has none or lies deeper.
 fn after_attempt(file: &str) -> Option<&str> {
     let (attempt, rest) = file.split_at_checked(16)?;
@@ -143,9 +149,13 @@ mod tests {
             assert_eq!(ObjectKind::of(&shared), Some(ObjectKind::Data(checkpoint)), "{shared}");
             let full = format!("{}/{}", folder(checkpoint), keyed_state(attempt, &subtask));
             assert_eq!(ObjectKind::of(&full), Some(ObjectKind::Data(checkpoint)), "{full}");
+            assert!(is_shared_object(&shared) && !is_shared_object(&full), "{full}");
         }
         for owner in ["_job", "chk-7/_kept", "chk-7/_abandoned"] {
             assert_eq!(ObjectKind::of(owner), Some(ObjectKind::Owner), "{owner}");
+        }
+        for other in ["_job", "chk-7/_metadata", "chk-7/_kept", "shared/notes"] {
+            assert!(!is_shared_object(other), "{other}");
         }
         assert_eq!(ObjectKind::of("chk-7/_metadata"), Some(ObjectKind::Metadata(checkpoint)));
         for name in [

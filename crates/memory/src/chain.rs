@@ -32,7 +32,7 @@ impl Chain {
     /// Entries of the base, and of the deltas together.
     pub(crate) fn base_and_delta_entries(&self) -> (u64, u64) {
         let mut entries = self.files.iter().map(|file| file.entries);
-        (entries.next().unwrap_or(0), entries.sum())
+        (entries.next().unwrap_or(0), entries.fold(0, u64::saturating_add))
     }
 }
 

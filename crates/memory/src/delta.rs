@@ -12,7 +12,9 @@
 use core::cmp::Ordering;
 use std::sync::Arc;
 
-use millpond_snapshot::incremental::{ChainFileKind, chain_file_name, encode_chain_manifest};
+use millpond_snapshot::incremental::{
+    CHAIN_FILES_MAX, ChainFileKind, chain_file_name, encode_chain_manifest,
+};
 use millpond_snapshot::{
     ByteSink, ChangeKind, Compression, DeltaWriter, FullOptions, FullWriter, SnapshotError,
 };
@@ -105,7 +107,8 @@ fn is_worth_it(chain: &Chain, changes: u64, options: IncrementalOptions) -> bool
     let (base, deltas) = chain.base_and_delta_entries();
     let total = deltas.saturating_add(changes);
     let most = u128::from(base) * u128::from(options.delta_percent_max) / 100;
-    chain.files.len() < options.chain_files_max as usize && u128::from(total) <= most
+    chain.files.len() < (options.chain_files_max as usize).min(CHAIN_FILES_MAX)
+        && u128::from(total) <= most
 }
 
 fn full_options(level: i32) -> FullOptions {

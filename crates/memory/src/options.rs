@@ -26,7 +26,8 @@ pub struct MemoryOptions {
 pub struct IncrementalOptions {
     /// Most entries of all deltas together, deletions included, for each 100 of the base.
     pub delta_percent_max: u32,
-    /// Most files of a checkpoint of one instance, the base included.
+    /// Most files of a checkpoint of one instance, the base included; above
+    /// [`CHAIN_FILES_MAX`](millpond_snapshot::incremental::CHAIN_FILES_MAX) it counts as that.
     pub chain_files_max: u32,
     /// Most bytes of deletions that are remembered until a checkpoint is complete, for each 100
     /// bytes of state; past them the next snapshot is a base. 64 KiB are always remembered.

@@ -5,6 +5,8 @@ use core::fmt;
 use std::error::Error as StdError;
 use std::io;
 
+use crate::redact::{redact_text, redact_url};
+
 /// Result of a storage operation.
 pub type Result<T, E = StorageError> = core::result::Result<T, E>;
 
@@ -158,10 +160,10 @@ impl StorageError {
         self
     }
 
-    /// Names the store it happened in, by its URL.
+    /// Names the store it happened in, by its URL. Credentials in it are not kept.
     #[must_use]
     pub fn with_store(mut self, url: impl Into<String>) -> Self {
-        self.0.store = Some(url.into());
+        self.0.store = Some(redact_url(&url.into()));
         self
     }
 
@@ -220,7 +222,8 @@ impl fmt::Display for StorageError {
             (None, None) => {}
         }
         if let Some(source) = source {
-            write!(f, ": {source}")?;
+            // Clients of object stores quote the URLs they asked, signatures included.
+            write!(f, ": {}", redact_text(&source.to_string()))?;
         }
         if *effect == Effect::MayHaveHappened {
             f.write_str("; it may have taken effect, so look before repeating it")?;
@@ -272,6 +275,16 @@ mod tests {
             let error = StorageError::from_io(error, Effect::DidNotHappen, "x");
             assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
         }
+    }
+
+    #[test]
+    fn credentials_in_the_url_of_the_store_or_in_its_cause_are_not_shown() {
+        let cause = io::Error::other("GET https://host/x?X-Amz-Signature=secret: 403");
+        let error = StorageError::from_io(cause, Effect::DidNotHappen, "cannot read")
+            .with_store("s3://key:secret@bucket");
+        let shown = format!("{error} {error:?} {:?}", error.store());
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains("s3://***@bucket") && shown.contains("https://host/x?***"));
     }
 
     #[test]

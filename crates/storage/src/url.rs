@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::error::{Effect, ErrorKind, Result, StorageError};
 use crate::local::LocalStore;
 use crate::memory::MemoryStore;
+use crate::redact::redact_url;
 use crate::store::Store;
 
 const SUPPORTED: &str = "use file:///absolute/folder, a plain folder, or memory://";
@@ -80,6 +81,7 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 fn invalid(url: &str, defect: &str) -> StorageError {
+    let url = redact_url(url);
     let message = format!("{url:?} is no storage URL: {defect}; {SUPPORTED}");
     StorageError::new(ErrorKind::InvalidName, Effect::DidNotHappen, message)
 }
@@ -87,7 +89,7 @@ fn invalid(url: &str, defect: &str) -> StorageError {
 fn unsupported(scheme: &str, url: &str) -> StorageError {
     // Only the scheme: the rest may hold a password.
     let message = if scheme.is_empty() {
-        format!("{url:?} has no scheme; {SUPPORTED}")
+        format!("{:?} has no scheme; {SUPPORTED}", redact_url(url))
     } else {
         format!("there is no store for {scheme}:// URLs; {SUPPORTED}")
     };
@@ -131,5 +133,19 @@ mod tests {
         let line = error.to_string();
         assert!(line.contains("s3://") && line.contains("file://") && line.contains("memory://"));
         assert!(!line.contains("secret"), "{line}");
+    }
+
+    #[test]
+    fn no_refusal_of_a_url_shows_the_credentials_in_it() {
+        for url in [
+            "://user:secret@bucket/x",
+            "s3://user:secret@bucket/x?token=secret",
+            "file://user:secret@host/x",
+            "memory://user:secret@name?token=secret",
+            "FILE://x/?token=secret",
+        ] {
+            let error = open_url(url, true).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
     }
 }

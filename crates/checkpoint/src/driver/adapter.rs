@@ -11,6 +11,24 @@ use super::reads::FileCheck;
 use super::storage;
 use crate::error::{CheckpointError, ErrorKind, Result};
 
+/// The whole content of an object that has no reason to be longer than `bytes_max`. Others may have
+/// written it: no memory is taken for more.
+pub(super) fn read_small(
+    store: &Arc<dyn Store>,
+    path: &StorePath,
+    bytes_max: usize,
+) -> Result<Vec<u8>> {
+    let source = ObjectSource::open(store, path)?;
+    let len = source.len();
+    if len > bytes_max as u64 {
+        let message = format!("{} has {len} bytes, more than the limit {bytes_max}", source.name());
+        return Err(CheckpointError::new(ErrorKind::Corrupt, message));
+    }
+    let mut bytes = vec![0; len as usize];
+    source.read_exact_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
 /// A new object that a format writer writes to. Dropped unfinished, it leaves nothing behind.
 #[derive(Debug)]
 pub struct ObjectSink {

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_snapshot::incremental::CHAIN_FORMAT;
-use millpond_snapshot::metadata::{FileHandle, KeyedStateHandle, LogicalFile};
+use millpond_snapshot::metadata::{FileHandle, KeyedStateHandle, LogicalFile, METADATA_BYTES_MAX};
 use millpond_snapshot::{
     ChainEntries, ChainReader, CheckpointMetadata, Damage, FullEntries, FullReader, Report,
     verify_full, verify_metadata, verify_object,
 };
 use millpond_state::{EntrySource, FileIdentity, KeyGroupRange, SnapshotEntry, StateDescriptor};
-use millpond_storage::{Store, StoreExt, StorePath};
+use millpond_storage::{Store, StorePath};
 
-use super::adapter::ObjectSource;
+use super::adapter::{ObjectSource, read_small};
 use super::local::LocalCopies;
 use super::native::{ObjectPart, place};
 use super::reads::{RestoreReads, RestoredBytes};
@@ -84,8 +84,17 @@ impl CheckpointFolder {
 
     /// The store path of a file that the metadata names.
     fn locate(&self, file: &FileHandle) -> Result<StorePath> {
+        // Metadata takes more names than stores do: such a file cannot be there.
+        let unusable = |error: millpond_storage::StorageError| {
+            let message = format!("the metadata in {} names no file: {error}", self.url());
+            CheckpointError::new(ErrorKind::Corrupt, message)
+        };
         if !file.is_shared() {
-            return self.path(file.name());
+            return match &self.path {
+                Some(folder) => folder.join(file.name()),
+                None => StorePath::new(file.name()),
+            }
+            .map_err(unusable);
         }
         if self.path.is_none() {
             let message = format!(
@@ -96,7 +105,7 @@ impl CheckpointFolder {
             );
             return Err(CheckpointError::new(ErrorKind::InvalidArgument, message));
         }
-        StorePath::new(file.name()).map_err(storage)
+        StorePath::new(file.name()).map_err(unusable)
     }
 
     /// Where a file that the metadata names is, for messages.
@@ -115,8 +124,24 @@ impl CheckpointFolder {
     /// [`ErrorKind::Storage`] if it cannot be read.
     pub fn load(&self) -> Result<CheckpointMetadata> {
         let path = self.path(name::METADATA)?;
-        let bytes = self.store.read_all(&path).map_err(storage)?;
-        Ok(CheckpointMetadata::decode_from(&format!("{}/{path}", self.store.url()), &bytes)?)
+        let bytes = read_small(&self.store, &path, METADATA_BYTES_MAX)?;
+        let metadata =
+            CheckpointMetadata::decode_from(&format!("{}/{path}", self.store.url()), &bytes)?;
+        match self.misplaced(&metadata) {
+            None => Ok(metadata),
+            Some(what) => {
+                let message = format!("{}/{path}: {what}", self.store.url());
+                Err(CheckpointError::new(ErrorKind::Corrupt, message))
+            }
+        }
+    }
+
+    /// What is wrong if the metadata is that of another checkpoint than the folder is named for.
+    fn misplaced(&self, metadata: &CheckpointMetadata) -> Option<String> {
+        let named = name::parse_folder(self.path.as_ref()?.name())?;
+        (named != metadata.checkpoint).then(|| {
+            format!("it is the metadata of checkpoint {}: it was swapped", metadata.checkpoint)
+        })
     }
 
     /// Checks, without reading them, that all files are there and have the right length.
@@ -139,13 +164,25 @@ impl CheckpointFolder {
     /// be read.
     pub fn verify(&self) -> Result<Report> {
         let path = self.path(name::METADATA)?;
-        let bytes = self.store.read_all(&path).map_err(storage)?;
         let name = format!("{}/{path}", self.store.url());
+        let damaged = |what| {
+            let damage = Damage { file: name.clone(), offset: 0, key_group: None, what };
+            Report { damage: vec![damage], ..Report::default() }
+        };
+        let bytes = match read_small(&self.store, &path, METADATA_BYTES_MAX) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                return Ok(damaged(error.message().to_owned()));
+            }
+            bytes => bytes?,
+        };
         let mut total = verify_metadata(&name, &bytes)?;
         if !total.is_whole() {
             return Ok(total);
         }
         let metadata = CheckpointMetadata::decode_from(&name, &bytes)?;
+        if let Some(what) = self.misplaced(&metadata) {
+            return Ok(damaged(what));
+        }
         for (file, content) in contents(&metadata) {
             let report = match self.open(file) {
                 Ok((source, _)) => match content {
@@ -153,7 +190,8 @@ impl CheckpointFolder {
                     Content::LogicalFiles(files) => verify_object(&source, file, files)?,
                 },
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    Report { damage: vec![self.missing(file)], ..Report::default() }
+                    let damage = self.unopened(file, error.message());
+                    Report { damage: vec![damage], ..Report::default() }
                 }
                 Err(error) => return Err(error),
             };
@@ -166,13 +204,11 @@ impl CheckpointFolder {
         Ok(total)
     }
 
-    fn missing(&self, file: &FileHandle) -> Damage {
-        Damage {
-            file: self.file_url(file),
-            offset: 0,
-            key_group: None,
-            what: "the file is missing".to_owned(),
-        }
+    fn unopened(&self, file: &FileHandle, why: &str) -> Damage {
+        let file = self.file_url(file);
+        let missing = why == missing(&file);
+        let what = if missing { "the file is missing" } else { why }.to_owned();
+        Damage { file, offset: 0, key_group: None, what }
     }
 
     /// Opens the full snapshot that `handle` names.
@@ -280,8 +316,7 @@ impl CheckpointFolder {
             if error.kind() != ErrorKind::NotFound {
                 return error;
             }
-            let message = format!("{} is missing", self.file_url(file));
-            CheckpointError::new(ErrorKind::Corrupt, message)
+            CheckpointError::new(ErrorKind::Corrupt, missing(&self.file_url(file)))
         })?;
         let len = millpond_snapshot::ByteSource::len(&source);
         Ok((source, len))
@@ -382,6 +417,10 @@ fn contents(metadata: &CheckpointMetadata) -> impl Iterator<Item = (&FileHandle,
         }
     }
     contents.into_values()
+}
+
+fn missing(file: &str) -> String {
+    format!("{file} is missing")
 }
 
 #[cold]

@@ -45,9 +45,13 @@ use millpond_snapshot::{CheckpointMetadata, SnapshotError, SnapshotErrorKind};
 use millpond_state::CheckpointId;
 use millpond_storage::{Effect, StorageError, Store, StoreExt, StorePath};
 
+use self::adapter::read_small;
 use crate::coordinator::{MetadataPresence, StoreEffect};
 use crate::error::{CheckpointError, ErrorKind, Result};
 use crate::name;
+
+/// Most bytes of the text that says whose checkpoints these are.
+const OWNER_BYTES_MAX: usize = 64 * 1024;
 
 /// The checkpoints of one job in a store. Shared by threads; every method may block on I/O.
 #[derive(Clone, Debug)]
@@ -176,13 +180,18 @@ impl CheckpointStorage {
     /// owner's text as it stands in the store.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] if the store fails.
+    /// [`ErrorKind::InvalidArgument`] if the text has more than 64 KiB; [`ErrorKind::Corrupt`] if
+    /// the one in the store has; [`ErrorKind::Storage`] if the store fails.
     pub fn claim(&self, owner: &str) -> Result<String> {
+        if owner.len() > OWNER_BYTES_MAX {
+            let message = format!("the owner's text has more than {OWNER_BYTES_MAX} bytes");
+            return Err(CheckpointError::new(ErrorKind::InvalidArgument, message));
+        }
         let path = StorePath::new(name::OWNER).map_err(storage)?;
         match self.store.put_if_absent(&path, owner.as_bytes()) {
             Ok(_) => Ok(owner.to_owned()),
             Err(error) if error.kind() == millpond_storage::ErrorKind::AlreadyExists => {
-                let bytes = self.store.read_all(&path).map_err(storage)?;
+                let bytes = read_small(&self.store, &path, OWNER_BYTES_MAX)?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Err(error) => Err(storage(error)),
@@ -192,13 +201,14 @@ impl CheckpointStorage {
     /// The text of the job that owns the store, if one has claimed it.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] if the store fails.
+    /// [`ErrorKind::Corrupt`] if it has more than 64 KiB; [`ErrorKind::Storage`] if the store
+    /// fails.
     pub fn owner(&self) -> Result<Option<String>> {
         let path = StorePath::new(name::OWNER).map_err(storage)?;
-        match self.store.read_all(&path) {
+        match read_small(&self.store, &path, OWNER_BYTES_MAX) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) if error.kind() == millpond_storage::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(storage(error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -188,6 +188,9 @@ impl CheckpointStorage {
                 self.store.delete_prefix(&folder).map_err(storage)?;
                 Ok(())
             }
+            // Names come from metadata, which others may have written: what is not a shared object
+            // by its name is not ours to delete.
+            Deletion::Object(object) if !crate::name::is_shared_object(object.name()) => Ok(()),
             Deletion::Object(object) => {
                 let path = StorePath::new(object.name()).map_err(storage)?;
                 self.store.delete(&path).map_err(storage)

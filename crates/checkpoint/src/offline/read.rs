@@ -49,7 +49,7 @@ impl<'c> StateReader<'c> {
     #[must_use]
     pub fn entry_count(&self) -> u64 {
         let of_part = |part: &Part<'_>| part.handle.state_entries(self.descriptor.name());
-        self.parts.iter().map(of_part).sum()
+        self.parts.iter().map(of_part).fold(0, u64::saturating_add)
     }
 
     /// The entries, of a list state the elements, in canonical order: by key group, key, namespace

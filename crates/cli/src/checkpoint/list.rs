@@ -120,7 +120,7 @@ pub(super) fn entries(metadata: &CheckpointMetadata) -> u64 {
         .iter()
         .flat_map(|vertex| &vertex.subtasks)
         .map(|subtask| subtask.stats.entries)
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 pub(super) fn kind_name(kind: CheckpointKind) -> &'static str {

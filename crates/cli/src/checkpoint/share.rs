@@ -25,17 +25,20 @@ impl Share {
         let mut seen = BTreeSet::new();
         for file in metadata.files().filter(|it| seen.insert((it.is_shared(), it.name()))) {
             let sum = if file.is_shared() { &mut share.shared } else { &mut share.exclusive };
-            *sum += file.bytes();
+            *sum = sum.saturating_add(file.bytes());
         }
         let subtasks = metadata.vertices.iter().flat_map(|vertex| &vertex.subtasks);
         for handle in subtasks.flat_map(|subtask| &subtask.keyed_state) {
             match handle {
                 KeyedStateHandle::Incremental(native) => {
                     let (new, reused) = native.new_and_reused_bytes(metadata.checkpoint);
-                    share.new += new;
-                    share.reused += reused;
+                    share.new = share.new.saturating_add(new);
+                    share.reused = share.reused.saturating_add(reused);
                 }
-                _ => share.new += handle.files().map(FileHandle::bytes).sum::<u64>(),
+                _ => {
+                    let bytes = handle.files().map(FileHandle::bytes);
+                    share.new = bytes.fold(share.new, u64::saturating_add);
+                }
             }
         }
         share

@@ -127,7 +127,12 @@ fn codecs(state: &StateDescriptor) -> String {
 
 fn state_entries(vertex: &VertexMetadata, state: &str) -> u64 {
     let of_handle = |handle: &KeyedStateHandle| handle.state_entries(state);
-    vertex.subtasks.iter().flat_map(|subtask| &subtask.keyed_state).map(of_handle).sum()
+    vertex
+        .subtasks
+        .iter()
+        .flat_map(|subtask| &subtask.keyed_state)
+        .map(of_handle)
+        .fold(0, u64::saturating_add)
 }
 
 /// How unevenly entries and bytes lie over all key groups of a vertex.

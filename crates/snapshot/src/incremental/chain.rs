@@ -18,6 +18,9 @@ use crate::metadata::IncrementalHandle;
 /// them.
 pub const CHAIN_FORMAT: &str = "memory";
 
+/// Most files of a chain: all of them are open while it is read.
+pub const CHAIN_FILES_MAX: usize = 1_024;
+
 /// What a file of a chain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChainFileKind {
@@ -99,6 +102,12 @@ impl<R: ByteSource> ChainReader<R> {
         for (name, source) in files {
             let place = parse_chain_file(name).ok_or_else(|| no_chain(name))?;
             placed.push((place, name, source));
+        }
+        if placed.len() > CHAIN_FILES_MAX {
+            return Err(SnapshotError::corrupt(format!(
+                "a chain of {} files is longer than the limit {CHAIN_FILES_MAX}",
+                placed.len()
+            )));
         }
         placed.sort_by_key(|((position, _), ..)| *position);
         let mut readers: Vec<FullReader<R>> = Vec::with_capacity(placed.len());

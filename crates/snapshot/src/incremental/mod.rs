@@ -18,7 +18,7 @@ mod delta;
 
 pub(crate) use chain::chain_state_entries;
 pub use chain::{
-    CHAIN_FORMAT, ChainEntries, ChainFileKind, ChainReader, chain_file_name, encode_chain_manifest,
-    parse_chain_file,
+    CHAIN_FILES_MAX, CHAIN_FORMAT, ChainEntries, ChainFileKind, ChainReader, chain_file_name,
+    encode_chain_manifest, parse_chain_file,
 };
 pub use delta::{DeltaChanges, DeltaReader, DeltaWriter};

@@ -242,9 +242,11 @@ fn key_group_sizes(field: Field<'_>) -> Result<Vec<KeyGroupSize>> {
     let mut sizes: Vec<KeyGroupSize> = Vec::new();
     let mut previous = 0;
     while !reader.is_empty() {
-        let group = previous + reader.varint_to(u64::from(u16::MAX), "step of key groups")?;
-        let Ok(raw) = u16::try_from(group) else {
-            return Err(SnapshotError::corrupt(format!("there is no key group {group}")));
+        let step = reader.varint_to(u64::from(u16::MAX), "step of key groups")?;
+        let group = previous + step;
+        // A step of 0 would let many entries stand for one key group.
+        let Some(raw) = u16::try_from(group).ok().filter(|_| step > 0 || sizes.is_empty()) else {
+            return Err(SnapshotError::corrupt(format!("key group {group} cannot come here")));
         };
         let (entries, bytes) = (reader.varint()?, reader.varint()?);
         sizes.push(KeyGroupSize { group: KeyGroup::new(raw), entries, bytes });

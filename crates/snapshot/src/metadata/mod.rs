@@ -50,6 +50,9 @@ pub const METADATA_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Longest name of a job, vertex, operator state or backend, in bytes.
 pub const NAME_BYTES_MAX: usize = 1_024;
 
+/// Most operator states of a subtask.
+pub const OPERATOR_STATES_MAX: usize = 4_096;
+
 /// Most vertices of a job.
 pub const VERTICES_MAX: usize = 65_536;
 

@@ -7,8 +7,9 @@ use millpond_state::{
 };
 
 use crate::metadata::{
-    CheckpointKind, CheckpointMetadata, FileHandle, FullHandle, KeyedStateHandle, NAME_BYTES_MAX,
-    SubtaskMetadata, VERTICES_MAX, VertexMetadata, incremental,
+    CheckpointKind, CheckpointMetadata, FileHandle, FileScope, FullHandle, KeyedStateHandle,
+    NAME_BYTES_MAX, OPERATOR_STATES_MAX, SubtaskMetadata, VERTICES_MAX, VertexMetadata,
+    incremental,
 };
 
 /// What is wrong, in words.
@@ -36,17 +37,17 @@ pub(super) fn check(metadata: &CheckpointMetadata) -> Checked {
         check_vertex(vertex, metadata.checkpoint)
             .map_err(|what| format!("vertex {:?}: {what}", vertex.name))?;
     }
-    check_shared(metadata)
+    check_files(metadata)
 }
 
-/// A savepoint needs no file outside its folder, and handles agree on the files they share.
-fn check_shared(metadata: &CheckpointMetadata) -> Checked {
-    let mut known: BTreeMap<&str, &FileHandle> = BTreeMap::new();
-    for file in metadata.files().filter(|file| file.is_shared()) {
-        if metadata.kind == CheckpointKind::Savepoint {
+/// A savepoint needs no file outside its folder, and handles agree on the files they name.
+fn check_files(metadata: &CheckpointMetadata) -> Checked {
+    let mut known: BTreeMap<(FileScope, &str), &FileHandle> = BTreeMap::new();
+    for file in metadata.files() {
+        if file.is_shared() && metadata.kind == CheckpointKind::Savepoint {
             return Err(format!("a savepoint refers to the shared file {:?}", file.name()));
         }
-        if *known.entry(file.name()).or_insert(file) != file {
+        if *known.entry((file.scope(), file.name())).or_insert(file) != file {
             return Err(format!("two handles contradict each other on file {:?}", file.name()));
         }
     }
@@ -109,6 +110,9 @@ fn check_subtask(subtask: &SubtaskMetadata, within: &Enclosing<'_>) -> Checked {
                 .map_err(|what| format!("file {}: {what}", full.file.name()))?,
             KeyedStateHandle::Incremental(handle) => incremental::check(handle, within)?,
         }
+    }
+    if subtask.operator_state.len() > OPERATOR_STATES_MAX {
+        return Err(format!("more operator states than the limit {OPERATOR_STATES_MAX}"));
     }
     check_unique("operator state", subtask.operator_state.iter().map(|state| state.name.as_str()))?;
     for state in &subtask.operator_state {

@@ -1,26 +1,33 @@
 //! The handful of file-system calls that a local store makes, behind a trait, so that tests can
-//! record their order and fail each of them in turn.
+//! record their order, fail each of them in turn, and see what a loss of power leaves of them.
+//!
+//! Invariant: a [`LocalStore`](crate::LocalStore) touches its folder through these calls only, and
+//! each is as small as the kernel's, so that whoever implements them sees every step.
 
 use core::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What is at a path. Symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub enum DiskEntry {
     /// A regular file of `len` bytes.
-    File { len: u64 },
+    File {
+        /// Length in bytes.
+        len: u64,
+    },
     /// A folder.
     Folder,
     /// Anything else: a symbolic link, a device, a socket.
     Other,
 }
 
-/// File-system calls, each as small as the kernel's.
-pub(super) trait Disk: fmt::Debug + Send + Sync {
+/// File-system calls. Shared by threads; every one may block. Errors are the kernel's.
+#[expect(clippy::missing_errors_doc, reason = "each fails as the call of the kernel that it is")]
+pub trait Disk: fmt::Debug + Send + Sync {
     /// Creates a file that must not exist yet.
     fn create_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file for reading.
@@ -36,17 +43,19 @@ pub(super) trait Disk: fmt::Debug + Send + Sync {
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// What is at `path`; `None` if nothing is.
-    fn entry(&self, path: &Path) -> io::Result<Option<Entry>>;
+    fn entry(&self, path: &Path) -> io::Result<Option<DiskEntry>>;
     /// When the file at `path` was last written.
-    fn written_at(&self, path: &Path) -> io::Result<SystemTime> {
-        fs::symlink_metadata(path)?.modified()
-    }
+    fn written_at(&self, path: &Path) -> io::Result<SystemTime>;
+    /// `path`, absolute and without symbolic links.
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf>;
     /// The names in a folder, in no order; those that are no UTF-8 are left out.
     fn names(&self, path: &Path) -> io::Result<Vec<String>>;
 }
 
 /// An open file.
-pub(super) trait DiskFile: fmt::Debug + Send + Sync {
+#[expect(clippy::missing_errors_doc, reason = "each fails as the call of the kernel that it is")]
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
+pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Writes all of `bytes` at the current end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes content and length durable.
@@ -58,8 +67,8 @@ pub(super) trait DiskFile: fmt::Debug + Send + Sync {
 }
 
 /// The operating system's file system.
-#[derive(Debug)]
-pub(super) struct OsDisk;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsDisk;
 
 impl Disk for OsDisk {
     fn create_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -91,14 +100,22 @@ impl Disk for OsDisk {
         File::open(path)?.sync_all()
     }
 
-    fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+    fn entry(&self, path: &Path) -> io::Result<Option<DiskEntry>> {
         match fs::symlink_metadata(path) {
-            Ok(found) if found.is_file() => Ok(Some(Entry::File { len: found.len() })),
-            Ok(found) if found.is_dir() => Ok(Some(Entry::Folder)),
-            Ok(_) => Ok(Some(Entry::Other)),
+            Ok(found) if found.is_file() => Ok(Some(DiskEntry::File { len: found.len() })),
+            Ok(found) if found.is_dir() => Ok(Some(DiskEntry::Folder)),
+            Ok(_) => Ok(Some(DiskEntry::Other)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn written_at(&self, path: &Path) -> io::Result<SystemTime> {
+        fs::symlink_metadata(path)?.modified()
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
     }
 
     fn names(&self, path: &Path) -> io::Result<Vec<String>> {

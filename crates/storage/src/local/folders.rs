@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Disk, Entry, is_missing};
+use super::disk::{Disk, DiskEntry, is_missing};
 use crate::error::{Effect, ErrorKind, Result, StorageError};
 use crate::path::StorePath;
 
@@ -86,7 +86,7 @@ impl Folders {
 
     fn check_is(&self, folder: &StorePath) -> Result<()> {
         let (kind, message) = match self.entry(folder)? {
-            Some(Entry::Folder) => return Ok(()),
+            Some(DiskEntry::Folder) => return Ok(()),
             None => (ErrorKind::NotFound, "the folder has just been removed"),
             Some(_) => (ErrorKind::AlreadyExists, "the name is taken by something not a folder"),
         };
@@ -129,7 +129,7 @@ impl Folders {
     /// Whether `folder` is one, reached through no symbolic link. Fails if the root has gone.
     pub(super) fn is_inside(&self, folder: Option<&StorePath>) -> Result<bool> {
         for folder in folder.iter().flat_map(|folder| folder.with_ancestors()) {
-            if self.entry(&folder)? != Some(Entry::Folder) {
+            if self.entry(&folder)? != Some(DiskEntry::Folder) {
                 self.check_root()?;
                 return Ok(false);
             }
@@ -138,7 +138,7 @@ impl Folders {
     }
 
     /// What is at `path` itself.
-    pub(super) fn entry(&self, path: &StorePath) -> Result<Option<Entry>> {
+    pub(super) fn entry(&self, path: &StorePath) -> Result<Option<DiskEntry>> {
         self.disk.entry(&self.locate(Some(path))).map_err(|error| {
             self.error(error, Effect::DidNotHappen, "cannot look the name up", Some(path))
         })
@@ -158,7 +158,7 @@ impl Folders {
     /// Fails if the store's folder is not there (any more): an unmounted disk is no empty store.
     pub(super) fn check_root(&self) -> Result<()> {
         let message = match self.disk.entry(&self.root) {
-            Ok(Some(Entry::Folder)) => return Ok(()),
+            Ok(Some(DiskEntry::Folder)) => return Ok(()),
             Ok(_) => "the store's folder has gone",
             Err(_) => "the store's folder cannot be reached",
         };
@@ -176,7 +176,7 @@ impl Folders {
 pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = root
         .ancestors()
-        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .take_while(|folder| !folder.as_os_str().is_empty() && !is_there(disk, folder))
         .collect();
     for folder in missing.iter().rev() {
         match disk.create_folder(folder) {
@@ -193,6 +193,11 @@ pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether something is at `path`, through symbolic links too.
+fn is_there(disk: &dyn Disk, path: &Path) -> bool {
+    disk.real_path(path).is_ok()
 }
 
 fn parent_of(folder: &Path) -> &Path {

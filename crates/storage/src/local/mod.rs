@@ -24,7 +24,7 @@
 //! ([`Effect::MayHaveHappened`]). Processes that die leave temporary files, and
 //! perhaps a published name not yet durable: [`LocalStore::sweep_temporaries`] sees to both.
 
-mod disk;
+pub(crate) mod disk;
 mod folders;
 mod reader;
 mod sweep;
@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use self::disk::{Disk, DiskFile, Entry, OsDisk};
+use self::disk::{Disk, DiskEntry, DiskFile, OsDisk};
 use self::folders::{Folders, create_root};
 use self::reader::LocalReader;
 use self::writer::LocalWriter;
@@ -89,18 +89,26 @@ impl LocalStore {
         Self::create_on(Box::new(OsDisk), root.as_ref())
     }
 
-    fn create_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
+    /// As [`Self::create`], on another file system than the kernel's.
+    ///
+    /// # Errors
+    /// As of [`Self::create`].
+    pub fn create_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
         create_root(&*disk, root)
             .map_err(|error| root_error(error, "cannot make the store's folder", root))?;
         Self::open_on(disk, root)
     }
 
-    fn open_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
+    /// As [`Self::open`], on another file system than the kernel's.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn open_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
         let failed = |error| root_error(error, "cannot open the store's folder", root);
         // Absolute and free of links, so that neither a change of the current folder nor of a
         // link moves the store.
-        let real = root.canonicalize().map_err(failed)?;
-        if !real.is_dir() {
+        let real = disk.real_path(root).map_err(failed)?;
+        if disk.entry(&real).map_err(failed)? != Some(DiskEntry::Folder) {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
         Ok(Self { folders: Arc::new(Folders::new(disk, real)), tag: "w".to_owned() })
@@ -132,7 +140,7 @@ impl LocalStore {
     fn subfolders(&self, folder: Option<&StorePath>, names: &[String]) -> Result<Vec<StorePath>> {
         let mut found = Vec::new();
         for path in names.iter().filter_map(|name| StorePath::child(folder, name).ok()) {
-            if self.folders.entry(&path)? == Some(Entry::Folder) {
+            if self.folders.entry(&path)? == Some(DiskEntry::Folder) {
                 found.push(path);
             }
         }
@@ -153,8 +161,8 @@ impl LocalStore {
                     continue;
                 };
                 let go_on = match self.folders.entry(&path)? {
-                    Some(Entry::File { len }) => visit(ObjectInfo { path, len }),
-                    Some(Entry::Folder) => {
+                    Some(DiskEntry::File { len }) => visit(ObjectInfo { path, len }),
+                    Some(DiskEntry::Folder) => {
                         pending.push(Some(path));
                         true
                     }
@@ -270,7 +278,7 @@ impl Store for LocalStore {
 
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         let is_object = self.folders.is_inside(path.parent().as_ref())?
-            && matches!(self.folders.entry(path)?, Some(Entry::File { .. }));
+            && matches!(self.folders.entry(path)?, Some(DiskEntry::File { .. }));
         if !is_object {
             return Err(self.not_found(path));
         }
@@ -330,7 +338,7 @@ impl Store for LocalStore {
             return Ok(());
         }
         match self.folders.entry(path)? {
-            Some(Entry::File { .. }) => self.remove(path)?,
+            Some(DiskEntry::File { .. }) => self.remove(path)?,
             Some(_) => return Ok(()),
             // Perhaps deleted by a call whose sync failed: this one makes it durable.
             None => self.folders.check_root()?,

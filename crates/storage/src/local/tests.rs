@@ -88,8 +88,16 @@ impl Disk for Probe {
         self.call(format!("sync folder {}", self.show(path)), || OsDisk.sync_folder(path))
     }
 
-    fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+    fn entry(&self, path: &Path) -> io::Result<Option<DiskEntry>> {
         OsDisk.entry(path)
+    }
+
+    fn written_at(&self, path: &Path) -> io::Result<SystemTime> {
+        OsDisk.written_at(path)
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        OsDisk.real_path(path)
     }
 
     fn names(&self, path: &Path) -> io::Result<Vec<String>> {

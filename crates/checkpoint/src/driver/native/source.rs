@@ -1,7 +1,7 @@
 //! Native files on their way out of storage.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use millpond_snapshot::ByteSource;
@@ -21,6 +21,7 @@ pub(in crate::driver) struct HandleFiles<'f> {
     folder: &'f CheckpointFolder,
     handle: &'f IncrementalHandle,
     files: Vec<StoredFile>,
+    by_name: BTreeMap<&'f str, (&'f LogicalFile, &'f FileHandle)>,
     /// Names of the files that were opened.
     opened: RefCell<BTreeSet<String>>,
 }
@@ -35,7 +36,9 @@ impl<'f> HandleFiles<'f> {
             let identity = FileIdentity::new(place, logical.bytes, logical.crc32);
             StoredFile { name: logical.name.clone(), identity }
         });
-        Self { folder, handle, files: files.collect(), opened: RefCell::default() }
+        let by_name = handle.placed_files().map(|file| (file.0.name.as_str(), file));
+        let (files, by_name) = (files.collect(), by_name.collect());
+        Self { folder, handle, files, by_name, opened: RefCell::default() }
     }
 
     /// Compares the checksums of all files that were opened.
@@ -67,8 +70,7 @@ impl FileSource for HandleFiles<'_> {
     }
 
     fn open(&self, name: &str) -> StateResult<Box<dyn FileReader>> {
-        let found = self.handle.placed_files().find(|(logical, _)| logical.name == name);
-        let Some((logical, object)) = found else {
+        let Some((logical, object)) = self.by_name.get(name).copied() else {
             let message = format!("the handle has no file {name:?}");
             return Err(StateError::new(StateErrorKind::InvalidArgument, message));
         };
