@@ -20,6 +20,7 @@ enum Fault {
     FailedFinishUnsure,
     EveryTenthFinishFails,
     UrlWithoutScheme,
+    UrlWithPassword,
     OffsetIgnored,
     PastTheEndIsZero,
     MissingIsEmpty,
@@ -75,6 +76,7 @@ const CAUGHT_BY: &[(Fault, &[&str])] = &[
         ],
     ),
     (Fault::UrlWithoutScheme, &["the_url_has_a_scheme"]),
+    (Fault::UrlWithPassword, &["the_url_has_a_scheme"]),
     (Fault::OffsetIgnored, &["a_range_is_read_at_its_offset", "one_reader_serves_many_threads"]),
     (Fault::PastTheEndIsZero, &["reading_past_the_end_is_truncated"]),
     (Fault::MissingIsEmpty, &["opening_a_missing_object_is_not_found", "a_folder_is_no_object"]),
@@ -231,7 +233,11 @@ impl Store for BrokenStore {
     }
 
     fn url(&self) -> &str {
-        if self.fault == Fault::UrlWithoutScheme { "memory" } else { self.inner.url() }
+        match self.fault {
+            Fault::UrlWithoutScheme => "memory",
+            Fault::UrlWithPassword => "s3://key:secret@bucket",
+            _ => self.inner.url(),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 
-use millpond_storage::{Effect, ErrorKind, ObjectInfo, Store, StoreExt as _, WriteAdapter};
+use millpond_storage::{
+    Effect, ErrorKind, ObjectInfo, Store, StoreExt as _, WriteAdapter, redact_url,
+};
 
 use super::{failed, names, path, put, writer};
 use crate::violation::{Verdict, Violation, ensure, ensure_eq};
@@ -121,10 +123,12 @@ pub fn encoders_write_through_the_adapter(store: &dyn Store) -> Verdict {
     Ok(())
 }
 
-/// The URL has a scheme.
+/// The URL has a scheme, and no credentials: errors and reports show it.
 pub fn the_url_has_a_scheme(store: &dyn Store) -> Verdict {
     let scheme = store.url().split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
     let fine = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase());
-    ensure!(fine, "{:?} has no scheme", store.url());
+    let shown = redact_url(store.url());
+    ensure!(fine, "{shown:?} has no scheme");
+    ensure!(shown == store.url(), "the URL shows what should be hidden: {shown}");
     Ok(())
 }
