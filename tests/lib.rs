@@ -1,27 +1,17 @@
 //! What tests across crates share: subtasks with state of every kind, and checkpoints of them made
 //! and restored the way an engine does it, through the real files.
 
+mod checkpoints;
+
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
-use millpond_checkpoint::driver::{
-    CheckpointStorage, JobDescription, KeyedStateSource, SubtaskSnapshot, VertexDescription,
-    WriteKeyedState, describe, facts_of,
-};
-use millpond_checkpoint::plan::{
-    CheckpointFact, JobVertex, RestoreOptions, Selection, plan_restore,
-};
-use millpond_checkpoint::{
-    CheckpointHead, CheckpointKind, CheckpointMode, CheckpointToStore, SubtaskMetrics, SubtaskPart,
-};
-use millpond_snapshot::CheckpointMetadata;
+pub use checkpoints::{Restored, Taking};
+
 use millpond_state::{
-    Aggregate, AggregatingState, AttemptId, BackendContext, BackendFactory, CancelFlag,
-    CheckpointId, EntrySink, KeyContext, KeyedBackend, ListState, MapState, MaxParallelism,
-    NamespaceContext, ReducingState, SnapshotEntry, SnapshotRequest, SnapshotSummary, SnapshotTask,
-    StateDescriptor, StateError, StateOptions, StateTime, SubtaskId, TimeDomain, Timers, Ttl,
-    ValueState,
+    Aggregate, AggregatingState, BackendContext, BackendFactory, CancelFlag, CheckpointId,
+    KeyContext, KeyedBackend, ListState, MapState, MaxParallelism, NamespaceContext, ReducingState,
+    SnapshotRequest, StateError, StateOptions, StateTime, TimeDomain, Timers, Ttl, ValueState,
 };
 use millpond_testkit::entries::{CollectingSink, LogicalState};
 
@@ -65,6 +55,7 @@ impl Aggregate for Mean {
 /// All subtasks of one vertex.
 pub struct Cluster {
     backends: Vec<Box<dyn KeyedBackend>>,
+    backend_name: String,
     max_parallelism: MaxParallelism,
     time: StateTime,
 }
@@ -92,7 +83,8 @@ impl Cluster {
         let backends = (0..parallelism).map(open).collect::<Result<_, _>>()?;
         let time = StateTime::new();
         time.advance_event_ms(EVENT_TIME_MS);
-        Ok(Self { backends, max_parallelism, time })
+        let backend_name = factory.name().to_owned();
+        Ok(Self { backends, backend_name, max_parallelism, time })
     }
 
     /// Number of subtasks.
@@ -164,6 +156,20 @@ impl Cluster {
         Ok(all)
     }
 
+    /// Puts `value` under every one of 40 keys.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn put_blob(&mut self, value: &[u8]) -> Fallible<()> {
+        for key in 0..40_u64 {
+            let context = KeyContext::new(&key, self.max_parallelism)?;
+            let backend = self.owner(&context)?;
+            let blobs = ValueState::<u64, String>::register(backend, "blobs")?;
+            blobs.put(backend, context.at(), &String::from_utf8_lossy(value).into_owned())?;
+        }
+        Ok(())
+    }
+
     /// The mean of one key's window, read through a typed state.
     ///
     /// # Errors
@@ -174,130 +180,6 @@ impl Cluster {
         let means = AggregatingState::<u64, Mean, i64>::register(backend, "means", Mean)?;
         let window = NamespaceContext::new(&window)?;
         Ok(means.get(backend, context.within(&window))?)
-    }
-
-    /// Takes checkpoint `id` of all subtasks and publishes it.
-    ///
-    /// # Errors
-    /// What a snapshot or the store reports.
-    pub fn checkpoint(
-        &mut self,
-        storage: &CheckpointStorage,
-        id: u64,
-        compression_level: i32,
-    ) -> Fallible<CheckpointMetadata> {
-        let (checkpoint, attempt) = (CheckpointId::new(id), AttemptId::new(1));
-        let mut parts = Vec::new();
-        for (index, backend) in (0..).zip(&mut self.backends) {
-            let subtask = SubtaskId::new(VERTEX, index);
-            let key_groups = backend.key_groups();
-            let task = backend.snapshot(&SnapshotRequest::full(checkpoint))?;
-            let write = WriteKeyedState {
-                checkpoint,
-                attempt,
-                subtask: &subtask,
-                key_groups,
-                compression_level,
-            };
-            let keyed = storage.write_keyed_state(&write, task, &CancelFlag::new())?;
-            let payload = SubtaskSnapshot { keyed: Some(keyed), ..Default::default() };
-            let metrics = SubtaskMetrics::default();
-            parts.push((subtask, SubtaskPart::Acknowledged { payload, metrics }));
-        }
-        let head = CheckpointHead {
-            id: checkpoint,
-            attempt,
-            kind: CheckpointKind::Manual,
-            target: None,
-            triggered_wall_ms: 0,
-        };
-        let collected = CheckpointToStore { head, acknowledged_after_ms: 0, parts };
-        let metadata = describe(&self.job(), &collected, 0)?;
-        storage.publish(&metadata).map_err(|failed| failed.error)?;
-        Ok(metadata)
-    }
-
-    /// Begins checkpoint `id` and cancels it after each subtask has written some entries. Gives how
-    /// many subtasks said that they were cancelled.
-    ///
-    /// # Errors
-    /// What a snapshot or the store reports besides.
-    pub fn cancel_checkpoint(
-        &mut self,
-        storage: &CheckpointStorage,
-        id: u64,
-        entries_before: u64,
-    ) -> Fallible<usize> {
-        let (checkpoint, attempt) = (CheckpointId::new(id), AttemptId::new(1));
-        let mut cancelled = 0;
-        for (index, backend) in (0..).zip(&mut self.backends) {
-            let cancel = CancelFlag::new();
-            let task = backend.snapshot(&SnapshotRequest::full(checkpoint))?;
-            let task = CancelAfter { task, cancel: cancel.clone(), entries_before };
-            let write = WriteKeyedState {
-                checkpoint,
-                attempt,
-                subtask: &SubtaskId::new(VERTEX, index),
-                key_groups: backend.key_groups(),
-                compression_level: 0,
-            };
-            if storage.write_keyed_state(&write, Box::new(task), &cancel).is_err() {
-                cancelled += 1;
-            }
-        }
-        Ok(cancelled)
-    }
-
-    fn job(&self) -> JobDescription {
-        let parallelism = self.parallelism();
-        JobDescription {
-            name: "test".to_owned(),
-            kind: "test".to_owned(),
-            state_backend: "any".to_owned(),
-            mode: CheckpointMode::ExactlyOnce,
-            max_parallelism: self.max_parallelism,
-            vertices: vec![VertexDescription { name: VERTEX.to_owned(), parallelism }],
-        }
-    }
-
-    /// Subtasks with the state of the newest whole checkpoint.
-    ///
-    /// # Errors
-    /// If there is none; what reading or the backend reports.
-    pub fn restore(
-        factory: &dyn BackendFactory,
-        storage: &CheckpointStorage,
-        max_parallelism: MaxParallelism,
-        parallelism: u32,
-    ) -> Fallible<Self> {
-        let mut cluster = Self::open(factory, max_parallelism, parallelism)?;
-        let found = storage.list()?;
-        let facts: Vec<CheckpointFact> = found
-            .iter()
-            .map(|found| match &found.metadata {
-                Ok(metadata) => CheckpointFact::Whole(facts_of(metadata)),
-                Err(error) => CheckpointFact::Damaged { id: found.id, reason: error.to_string() },
-            })
-            .collect();
-        let job = [JobVertex { name: VERTEX.to_owned(), parallelism, max_parallelism }];
-        let options = RestoreOptions { select: Selection::Latest, allow_dropped_state: false };
-        let plan = plan_restore(&facts, &job, options)?;
-        let chosen = found.into_iter().find(|found| found.id == plan.checkpoint);
-        let chosen = chosen.ok_or("the plan names a checkpoint that was not found")?;
-        let metadata = chosen.metadata?;
-        let old = metadata.vertex(VERTEX).ok_or("the vertex is missing")?;
-        let vertex = plan.vertices.first().ok_or("the plan is empty")?;
-        for (subtask, backend) in vertex.subtasks.iter().zip(&mut cluster.backends) {
-            for part in &subtask.keyed {
-                let from = old.subtasks.get(part.from.get() as usize);
-                let handle = from.and_then(|from| from.keyed_state.get(part.handle));
-                let handle = handle.ok_or("the plan names a missing handle")?.clone();
-                let (folder, key_groups) = (chosen.folder.clone(), part.range);
-                KeyedStateSource { folder, handle: Arc::new(handle), key_groups }
-                    .restore_into(backend.as_mut())?;
-            }
-        }
-        Ok(cluster)
     }
 }
 
@@ -377,46 +259,4 @@ fn fill_timers(backend: &mut dyn KeyedBackend, keys: u64) -> Result<(), StateErr
         }
     }
     Ok(())
-}
-
-/// A snapshot's task that is cancelled once it has written some entries.
-struct CancelAfter {
-    task: Box<dyn SnapshotTask>,
-    cancel: CancelFlag,
-    entries_before: u64,
-}
-
-struct CancellingSink<'a> {
-    sink: &'a mut dyn EntrySink,
-    cancel: CancelFlag,
-    entries_before: u64,
-}
-
-impl SnapshotTask for CancelAfter {
-    fn run(
-        self: Box<Self>,
-        sink: &mut dyn EntrySink,
-        cancel: &CancelFlag,
-    ) -> Result<SnapshotSummary, StateError> {
-        let entries_before = self.entries_before;
-        if entries_before == 0 {
-            self.cancel.cancel();
-        }
-        let mut sink = CancellingSink { sink, cancel: self.cancel, entries_before };
-        self.task.run(&mut sink, cancel)
-    }
-}
-
-impl EntrySink for CancellingSink<'_> {
-    fn begin(&mut self, states: &[StateDescriptor]) -> Result<(), StateError> {
-        self.sink.begin(states)
-    }
-
-    fn entry(&mut self, entry: &SnapshotEntry<'_>) -> Result<(), StateError> {
-        self.entries_before = self.entries_before.saturating_sub(1);
-        if self.entries_before == 0 {
-            self.cancel.cancel();
-        }
-        self.sink.entry(entry)
-    }
 }
