@@ -13,7 +13,7 @@ struct Layer {
 
 /// Dependencies point downwards only. Backends know nothing of each other; the runtime names none;
 /// the kit knows no backend, and is itself a dependency of tests only.
-const LAYERS: [Layer; 11] = [
+const LAYERS: [Layer; 12] = [
     Layer { folder: "state", may_use: &[], may_test_with: &["testkit"] },
     Layer { folder: "storage", may_use: &["state"], may_test_with: &["testkit"] },
     Layer { folder: "snapshot", may_use: &["state"], may_test_with: &["testkit"] },
@@ -49,6 +49,20 @@ const LAYERS: [Layer; 11] = [
         may_test_with: &[],
     },
     Layer {
+        folder: "bench",
+        may_use: &[
+            "state",
+            "snapshot",
+            "storage",
+            "checkpoint",
+            "runtime",
+            "memory",
+            "fs",
+            "rocksdb",
+        ],
+        may_test_with: &[],
+    },
+    Layer {
         folder: "cli",
         may_use: &[
             "state",
@@ -59,6 +73,7 @@ const LAYERS: [Layer; 11] = [
             "memory",
             "fs",
             "rocksdb",
+            "bench",
         ],
         may_test_with: &["testkit"],
     },

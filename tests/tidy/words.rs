@@ -49,6 +49,7 @@ const NO_STORE: &[&str] = &[
     "crates/cli/",
     "crates/fs/",
     "crates/rocksdb/",
+    "crates/bench/",
     "crates/checkpoint/src/driver/local/",
     "crates/state/src/snapshot_files.rs",
 ];
@@ -57,6 +58,7 @@ const NO_THREADS: &[&str] = &[
     "crates/runtime/src/threads.rs",
     "crates/checkpoint/src/driver/threads.rs",
     "crates/testkit/",
+    "crates/bench/",
 ];
 
 const BANNED_CALLS: [BannedCall; 14] = [
