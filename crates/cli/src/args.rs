@@ -1,5 +1,6 @@
 //! The arguments of the command, and how their values are written.
 
+mod bench;
 mod checkpoint;
 pub(crate) mod nexmark;
 mod value;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchStateArgs};
 pub(crate) use checkpoint::{
     CheckpointCommand, DropStateArgs, ExportArgs, Format, GcArgs, ImportArgs, KindArg,
     OriginalArgs, OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,
@@ -47,6 +49,11 @@ pub(crate) enum Command {
     },
     /// Run a job, kill it, restore it, and compare its output with a plain computation.
     Demo(DemoArgs),
+    /// Measure state backends, snapshots, restores and jobs on this machine.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
 }
 
 /// The jobs that come with the command.

@@ -19,6 +19,8 @@ pub(crate) enum CliError {
     Failure(String),
     /// The arguments make no sense together.
     Usage(String),
+    /// A process that was started has told it already, and ended with this status.
+    Told(u8),
     /// Whoever reads our output has gone: end without a word.
     ReaderGone,
 }
@@ -34,7 +36,7 @@ impl CliError {
         match self {
             Self::Failure(message) => Self::Failure(format!("{context}: {message}")),
             Self::Usage(message) => Self::Usage(format!("{context}: {message}")),
-            Self::ReaderGone => Self::ReaderGone,
+            other => other,
         }
     }
 
@@ -50,7 +52,7 @@ impl CliError {
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Failure(message) | Self::Usage(message) => Some(one_line(message)),
-            Self::ReaderGone => None,
+            Self::Told(_) | Self::ReaderGone => None,
         }
     }
 
@@ -59,6 +61,7 @@ impl CliError {
         match self {
             Self::Failure(_) => 1,
             Self::Usage(_) => 2,
+            Self::Told(status) => *status,
             Self::ReaderGone => 0,
         }
     }

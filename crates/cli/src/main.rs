@@ -6,6 +6,7 @@
 
 mod args;
 mod background;
+mod bench;
 mod checkpoint;
 mod console;
 mod control;
@@ -51,5 +52,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Savepoint(args) => control::savepoint(&args),
         Command::Checkpoint { command } => checkpoint::run(command),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench { command } => bench::run(&command),
     }
 }

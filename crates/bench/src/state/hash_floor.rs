@@ -118,16 +118,24 @@ impl<V: Payload, S: Stamp> HashFloor<V, S> {
     fn run_value(&mut self, access: Access, accesses: &Accesses) -> Result<u64> {
         let Self { values, ticker, value, .. } = self;
         if access == Access::ValueGet {
-            return ticker.each(accesses, |_| {}, |key, _, now| {
-                let found = values.get(&key).filter(|(_, stamp)| stamp.is_live(now));
-                Ok(found.map_or(0, |(value, _)| value.clone().number()))
-            });
+            return ticker.each(
+                accesses,
+                |_| {},
+                |key, _, now| {
+                    let found = values.get(&key).filter(|(_, stamp)| stamp.is_live(now));
+                    Ok(found.map_or(0, |(value, _)| value.clone().number()))
+                },
+            );
         }
-        ticker.each(accesses, |_| {}, |key, index, now| {
-            value.set_number(index);
-            put(values, key, value, S::at(now));
-            Ok(0)
-        })
+        ticker.each(
+            accesses,
+            |_| {},
+            |key, index, now| {
+                value.set_number(index);
+                put(values, key, value, S::at(now));
+                Ok(0)
+            },
+        )
     }
 
     fn run_list(&mut self, access: Access, accesses: &Accesses) -> Result<u64> {
@@ -135,74 +143,117 @@ impl<V: Payload, S: Stamp> HashFloor<V, S> {
         let many = many_elements();
         let empty: &[u8] = &[];
         match access {
-            Access::ListAppend => ticker.each(accesses, |_| {}, |key, index, now| {
-                push_element::<S>(lists.entry(key).or_default(), index, now);
-                Ok(0)
-            }),
-            Access::ListGet => ticker.each(accesses, |_| {}, |key, _, now| {
-                let mut list = Vec::new();
-                let stored = lists.get(&key).map_or(empty, |list| list);
-                visit_elements::<S>(stored, now, |element| list.push(element));
-                Ok(list.last().copied().unwrap_or(0).wrapping_add(list.len() as u64))
-            }),
-            Access::ListGetAndIterate => ticker.each(accesses, |_| {}, |key, _, now| {
-                let mut sum = 0u64;
-                let stored = lists.get(&key).map_or(empty, |list| list);
-                visit_elements::<S>(stored, now, |element| sum = sum.wrapping_add(element));
-                Ok(sum)
-            }),
-            Access::ListAddAll => ticker.each(accesses, |_| {}, |key, _, now| {
-                let list = lists.entry(key).or_default();
-                many.iter().for_each(|element| push_element::<S>(list, *element, now));
-                Ok(0)
-            }),
-            _ => ticker.each(accesses, |_| {}, |key, index, now| {
-                let list = lists.entry(key).or_default();
-                list.clear();
-                push_element::<S>(list, index, now);
-                Ok(0)
-            }),
+            Access::ListAppend => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
+                    push_element::<S>(lists.entry(key).or_default(), index, now);
+                    Ok(0)
+                },
+            ),
+            Access::ListGet => ticker.each(
+                accesses,
+                |_| {},
+                |key, _, now| {
+                    let mut list = Vec::new();
+                    let stored = lists.get(&key).map_or(empty, |list| list);
+                    visit_elements::<S>(stored, now, |element| list.push(element));
+                    Ok(list.last().copied().unwrap_or(0).wrapping_add(list.len() as u64))
+                },
+            ),
+            Access::ListGetAndIterate => ticker.each(
+                accesses,
+                |_| {},
+                |key, _, now| {
+                    let mut sum = 0u64;
+                    let stored = lists.get(&key).map_or(empty, |list| list);
+                    visit_elements::<S>(stored, now, |element| sum = sum.wrapping_add(element));
+                    Ok(sum)
+                },
+            ),
+            Access::ListAddAll => ticker.each(
+                accesses,
+                |_| {},
+                |key, _, now| {
+                    let list = lists.entry(key).or_default();
+                    many.iter().for_each(|element| push_element::<S>(list, *element, now));
+                    Ok(0)
+                },
+            ),
+            _ => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
+                    let list = lists.entry(key).or_default();
+                    list.clear();
+                    push_element::<S>(list, index, now);
+                    Ok(0)
+                },
+            ),
         }
     }
 
     fn run_map(&mut self, access: Access, accesses: &Accesses) -> Result<u64> {
         let Self { maps, ticker, value, .. } = self;
         match access {
-            Access::MapGet => ticker.each(accesses, |_| {}, |key, index, now| {
-                let found = maps.get(&key).and_then(|map| map.get(&user_key(index)));
-                let found = found.filter(|(_, stamp)| stamp.is_live(now));
-                Ok(found.map_or(0, |(value, _)| value.clone().number()))
-            }),
-            Access::MapContains => ticker.each(accesses, |_| {}, |key, index, now| {
-                let found = maps.get(&key).and_then(|map| map.get(&(user_key(index) * 2)));
-                Ok(u64::from(found.is_some_and(|(_, stamp)| stamp.is_live(now))))
-            }),
-            Access::MapIsEmpty => ticker.each(accesses, |_| {}, |key, _, now| {
-                let live = |map: &Map<(V, S)>| map.values().any(|(_, stamp)| stamp.is_live(now));
-                Ok(u64::from(!maps.get(&key).is_some_and(live)))
-            }),
-            Access::MapRemove => ticker.each(accesses, |_| {}, |key, index, _| {
-                if let Some(map) = maps.get_mut(&key) {
-                    map.remove(&user_key(index));
-                    if map.is_empty() {
-                        maps.remove(&key);
+            Access::MapGet => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
+                    let found = maps.get(&key).and_then(|map| map.get(&user_key(index)));
+                    let found = found.filter(|(_, stamp)| stamp.is_live(now));
+                    Ok(found.map_or(0, |(value, _)| value.clone().number()))
+                },
+            ),
+            Access::MapContains => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
+                    let found = maps.get(&key).and_then(|map| map.get(&(user_key(index) * 2)));
+                    Ok(u64::from(found.is_some_and(|(_, stamp)| stamp.is_live(now))))
+                },
+            ),
+            Access::MapIsEmpty => ticker.each(
+                accesses,
+                |_| {},
+                |key, _, now| {
+                    let live =
+                        |map: &Map<(V, S)>| map.values().any(|(_, stamp)| stamp.is_live(now));
+                    Ok(u64::from(!maps.get(&key).is_some_and(live)))
+                },
+            ),
+            Access::MapRemove => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, _| {
+                    if let Some(map) = maps.get_mut(&key) {
+                        map.remove(&user_key(index));
+                        if map.is_empty() {
+                            maps.remove(&key);
+                        }
                     }
-                }
-                Ok(0)
-            }),
-            Access::MapPutAll => ticker.each(accesses, |_| {}, |key, index, now| {
-                value.set_number(index);
-                let map = maps.entry(key).or_default();
-                (0..MAP_KEYS).for_each(|user_key| put(map, user_key, value, S::at(now)));
-                Ok(0)
-            }),
-            Access::MapAdd | Access::MapUpdate => {
-                ticker.each(accesses, |_| {}, |key, index, now| {
+                    Ok(0)
+                },
+            ),
+            Access::MapPutAll => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
+                    value.set_number(index);
+                    let map = maps.entry(key).or_default();
+                    (0..MAP_KEYS).for_each(|user_key| put(map, user_key, value, S::at(now)));
+                    Ok(0)
+                },
+            ),
+            Access::MapAdd | Access::MapUpdate => ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
                     value.set_number(index);
                     put(maps.entry(key).or_default(), user_key(index), value, S::at(now));
                     Ok(0)
-                })
-            }
+                },
+            ),
             _ => self.walk_map(access, accesses),
         }
     }
@@ -211,46 +262,58 @@ impl<V: Payload, S: Stamp> HashFloor<V, S> {
         let Self { maps, ticker, .. } = self;
         let keys = u64::from(access != Access::MapValues);
         let values = u64::from(access != Access::MapKeys);
-        ticker.each(accesses, |_| {}, |key, _, now| {
-            let live = maps.get(&key).into_iter().flatten();
-            let live = live.filter(|(_, (_, stamp))| stamp.is_live(now));
-            if access == Access::MapEntries {
-                let entries: Vec<(u64, V)> =
-                    live.map(|(user_key, (value, _))| (*user_key, value.clone())).collect();
-                let sum = |sum: u64, (user_key, value): &(u64, V)| {
-                    sum.wrapping_add(*user_key).wrapping_add(value.number())
-                };
-                return Ok(entries.iter().fold(0, sum));
-            }
-            let mut sum = 0u64;
-            live.for_each(|(user_key, (value, _))| {
-                let (user_key, number) = (user_key * keys, value.number().wrapping_mul(values));
-                sum = sum.wrapping_add(user_key).wrapping_add(number);
-            });
-            Ok(sum)
-        })
+        ticker.each(
+            accesses,
+            |_| {},
+            |key, _, now| {
+                let live = maps.get(&key).into_iter().flatten();
+                let live = live.filter(|(_, (_, stamp))| stamp.is_live(now));
+                if access == Access::MapEntries {
+                    let entries: Vec<(u64, V)> =
+                        live.map(|(user_key, (value, _))| (*user_key, value.clone())).collect();
+                    let sum = |sum: u64, (user_key, value): &(u64, V)| {
+                        sum.wrapping_add(*user_key).wrapping_add(value.number())
+                    };
+                    return Ok(entries.iter().fold(0, sum));
+                }
+                let mut sum = 0u64;
+                live.for_each(|(user_key, (value, _))| {
+                    let (user_key, number) = (user_key * keys, value.number().wrapping_mul(values));
+                    sum = sum.wrapping_add(user_key).wrapping_add(number);
+                });
+                Ok(sum)
+            },
+        )
     }
 
     fn run_folded(&mut self, access: Access, accesses: &Accesses) -> Result<u64> {
         let Self { sums, means, ticker, .. } = self;
         if access == Access::ReducingAdd {
-            return ticker.each(accesses, |_| {}, |key, index, now| {
-                let (sum, stamp) = sums.entry(key).or_insert((0, S::at(now)));
-                *sum = if stamp.is_live(now) { sum.wrapping_add(index) } else { index };
+            return ticker.each(
+                accesses,
+                |_| {},
+                |key, index, now| {
+                    let (sum, stamp) = sums.entry(key).or_insert((0, S::at(now)));
+                    *sum = if stamp.is_live(now) { sum.wrapping_add(index) } else { index };
+                    *stamp = S::at(now);
+                    Ok(0)
+                },
+            );
+        }
+        ticker.each(
+            accesses,
+            |_| {},
+            |key, index, now| {
+                let (sum, count, stamp) = means.entry(key).or_insert((0, 0, S::at(now)));
+                if !stamp.is_live(now) {
+                    (*sum, *count) = (0, 0);
+                }
+                *sum = sum.wrapping_add(index);
+                *count += 1;
                 *stamp = S::at(now);
                 Ok(0)
-            });
-        }
-        ticker.each(accesses, |_| {}, |key, index, now| {
-            let (sum, count, stamp) = means.entry(key).or_insert((0, 0, S::at(now)));
-            if !stamp.is_live(now) {
-                (*sum, *count) = (0, 0);
-            }
-            *sum = sum.wrapping_add(index);
-            *count += 1;
-            *stamp = S::at(now);
-            Ok(0)
-        })
+            },
+        )
     }
 }
 
@@ -275,13 +338,17 @@ impl<V: Payload, S: Stamp> Subject for HashFloor<V, S> {
             Kind::Value => self.run_value(Access::ValueUpdate, &all)?,
             Kind::List if access.reads_lists() => {
                 let Self { lists, ticker, .. } = self;
-                ticker.each(&all, |_| {}, |key, index, now| {
-                    let list = lists.entry(key).or_default();
-                    list.reserve_exact(LIST_ELEMENTS as usize * (S::BYTES + 8));
-                    (index..index + LIST_ELEMENTS)
-                        .for_each(|element| push_element::<S>(list, element, now));
-                    Ok(0)
-                })?
+                ticker.each(
+                    &all,
+                    |_| {},
+                    |key, index, now| {
+                        let list = lists.entry(key).or_default();
+                        list.reserve_exact(LIST_ELEMENTS as usize * (S::BYTES + 8));
+                        (index..index + LIST_ELEMENTS)
+                            .for_each(|element| push_element::<S>(list, element, now));
+                        Ok(0)
+                    },
+                )?
             }
             Kind::List => self.run_list(Access::ListUpdate, &all)?,
             Kind::Map => self.run_map(Access::MapPutAll, &all)?,
@@ -302,12 +369,16 @@ impl<V: Payload, S: Stamp> Subject for HashFloor<V, S> {
     fn read_back(&mut self, access: Access, accesses: &Accesses) -> Result<u64> {
         let Self { sums, means, ticker, .. } = self;
         match access.kind() {
-            Kind::Reducing => ticker.each(accesses, |_| {}, |key, _, _| {
-                Ok(sums.get(&key).map_or(0, |(sum, _)| *sum))
-            }),
-            Kind::Aggregating => ticker.each(accesses, |_| {}, |key, _, _| {
-                Ok(means.get(&key).map_or(0, |(sum, count, _)| sum / (*count).max(1)))
-            }),
+            Kind::Reducing => ticker.each(
+                accesses,
+                |_| {},
+                |key, _, _| Ok(sums.get(&key).map_or(0, |(sum, _)| *sum)),
+            ),
+            Kind::Aggregating => ticker.each(
+                accesses,
+                |_| {},
+                |key, _, _| Ok(means.get(&key).map_or(0, |(sum, count, _)| sum / (*count).max(1))),
+            ),
             _ => self.run(access.read_back(), accesses),
         }
     }
