@@ -33,7 +33,9 @@ impl BenchError {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
+    /// A failure of something that the caller brought, such as a storage.
+    #[must_use]
+    pub fn failed(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Failed, message)
     }
 

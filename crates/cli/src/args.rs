@@ -12,7 +12,10 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use bench::{BenchArgs, BenchCommand, BenchStateArgs};
+pub(crate) use bench::{
+    Barriers, BenchArgs, BenchCommand, BenchJobArgs, BenchPlotArgs, BenchRestoreArgs,
+    BenchSnapshotArgs, BenchStateArgs, BenchStorageArgs,
+};
 pub(crate) use checkpoint::{
     CheckpointCommand, DropStateArgs, ExportArgs, Format, GcArgs, ImportArgs, KindArg,
     OriginalArgs, OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,

@@ -116,12 +116,13 @@ impl Database {
         let start = self.entry(Kind::Map, key);
         let mut end = start;
         // The next entry; after the last key of all there is none, nor another bound.
-        let carried = end.iter_mut().rev().find(|byte| {
-            **byte = byte.wrapping_add(1);
-            **byte != 0
-        });
+        let mut carried = true;
+        for byte in end.iter_mut().rev().take_while(|_| core::mem::take(&mut carried)) {
+            *byte = byte.wrapping_add(1);
+            carried = *byte == 0;
+        }
         let mut read = ReadOptions::default();
-        if carried.is_some() {
+        if !carried {
             read.set_iterate_upper_bound(end);
         }
         let mut elements = self.db.raw_iterator_opt(read);

@@ -6,8 +6,13 @@
 //! that come.
 
 mod child;
+mod job;
 mod output;
+mod plot;
+mod restore;
+mod snapshot;
 mod state;
+mod storage;
 mod workplace;
 
 use millpond_bench::{BACKENDS, Backend, BenchError, ErrorKind};
@@ -22,6 +27,10 @@ use crate::error::{CliError, Result};
 pub(crate) fn run(command: &BenchCommand) -> Result<()> {
     match command {
         BenchCommand::State(args) => state::run(args),
+        BenchCommand::Snapshot(args) => snapshot::run(args),
+        BenchCommand::Restore(args) => restore::run(args),
+        BenchCommand::Job(args) => job::run(args),
+        BenchCommand::Plot(args) => plot::run(args),
     }
 }
 

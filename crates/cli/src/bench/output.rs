@@ -74,7 +74,21 @@ impl<'a> Output<'a> {
         if !self.args.json {
             console::print(&self.table().to_string())?;
         }
+        if let Some(folder) = &self.args.plot {
+            super::plot::write(&self.records, folder)?;
+        }
         Ok(())
+    }
+
+    /// Tells something beside the results.
+    pub(super) fn note(&self, line: &str) {
+        if self.args.in_process {
+            return;
+        }
+        match &self.progress {
+            Some(progress) => progress.suspend(|| console::note(line)),
+            None => console::note(line),
+        }
     }
 
     fn table(&self) -> Table {
@@ -104,4 +118,18 @@ pub(super) fn spread(record: &Record) -> String {
 /// A figure that may not apply.
 pub(super) fn maybe<T>(figure: Option<T>, show: impl FnOnce(T) -> String) -> String {
     figure.map_or_else(|| "-".to_owned(), show)
+}
+
+/// Milliseconds, as precisely as they are worth.
+pub(super) fn ms(ms: f64) -> String {
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.3} ms"),
+        ms if ms < 10_000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1e3),
+    }
+}
+
+/// A ratio to a floor.
+pub(super) fn ratio(ratio: f64) -> String {
+    format!("{ratio:.2}")
 }

@@ -3,7 +3,7 @@
 use millpond_bench::state::{StateCase, StateOptions, run_case};
 use millpond_state::seam::SystemClock;
 
-use super::output::{Column, Output, maybe, rate, spread};
+use super::output::{Column, Output, maybe, rate, ratio, spread};
 use super::workplace::Workplace;
 use super::{backends, child};
 use crate::args::BenchStateArgs;
@@ -17,7 +17,7 @@ const COLUMNS: [Column; 5] = [
     Column { head: "ops/s", cell: |it| rate(it.ops_per_s) },
     Column { head: "spread", cell: spread },
     Column { head: "raw ops/s", cell: |it| maybe(it.raw_ops_per_s, rate) },
-    Column { head: "of raw", cell: |it| maybe(it.ratio_to_raw, |ratio| format!("{ratio:.2}")) },
+    Column { head: "of raw", cell: |it| maybe(it.ratio_to_raw, ratio) },
     Column { head: "peak memory", cell: |it| maybe(it.peak_rss_bytes, bytes) },
 ];
 
