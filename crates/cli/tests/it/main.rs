@@ -9,6 +9,7 @@
 #![allow(clippy::indexing_slicing, reason = "tests report by panics")]
 
 mod bad_input;
+mod bench;
 mod checkpoint;
 mod checkpoint_change;
 mod demo;
