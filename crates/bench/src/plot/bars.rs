@@ -3,10 +3,10 @@
 
 use super::palette::color_of;
 use super::scale::{Scale, short};
-use super::svg::{Anchor, LINE, STRONG_INK, Stroke, Svg, text_width};
+use super::svg::{Anchor, LINE, STRONG_INK, Stroke, Svg, label_width, text_width};
 use super::{Heading, WIDTH};
 
-const BAR: f64 = 11.0;
+const BAR: f64 = 12.0;
 const GAP: f64 = 9.0;
 
 /// One bar.
@@ -56,13 +56,17 @@ pub(super) fn draw(heading: &Heading, groups: &[Group], axis: &str) -> String {
         for bar in &group.bars {
             let end = x(bar.figure);
             svg.rect((left, y + 1.0), (end - left, BAR - 2.0), color_of(&bar.series, &series));
-            let mut label = end;
+            let text = short(bar.figure);
+            let mut label = end + 4.0;
             if let Some(floor) = bar.floor {
                 let mark = Stroke { color: STRONG_INK, width: 2.5, dashed: false };
                 svg.line((x(floor), y), (x(floor), y + BAR), mark);
-                label = label.max(x(floor));
+                // Not under the mark.
+                if (label - 4.0..label + label_width(&text) + 4.0).contains(&x(floor)) {
+                    label = x(floor) + 5.0;
+                }
             }
-            small(&mut svg, (label + 5.0, y + BAR - 2.0), &short(bar.figure));
+            svg.label((label, y + BAR - 2.5), &text);
             y += BAR;
         }
         y += GAP;
@@ -70,10 +74,6 @@ pub(super) fn draw(heading: &Heading, groups: &[Group], axis: &str) -> String {
     svg.line((left, top), (left, bottom), Stroke::AXIS);
     svg.text(((left + right) / 2.0, bottom + 2.0 * LINE + 4.0), Anchor::Middle, axis);
     svg.finish(bottom + 3.0 * LINE)
-}
-
-fn small(svg: &mut Svg, at: (f64, f64), text: &str) {
-    svg.text(at, Anchor::Start, text);
 }
 
 /// Names what the colours mean; returns where the plot begins.

@@ -39,13 +39,27 @@ pub(super) fn draw(heading: &Heading, panels: &[Panel]) -> String {
     let mut top = legend(&mut svg, below, panels);
     let columns = panels.len().min(2);
     let width = (WIDTH - 24.0) / columns.max(1) as f64;
+    let shared = shared_scale(panels);
     for row in panels.chunks(columns.max(1)) {
         for (column, panel) in row.iter().enumerate() {
-            draw_panel(&mut svg, panel, (12.0 + column as f64 * width, top, width));
+            let y_scale = shared.clone().unwrap_or_else(|| y_scale(&[panel]));
+            draw_panel(&mut svg, panel, &y_scale, (12.0 + column as f64 * width, top, width));
         }
         top += PANEL_HEIGHT + 4.5 * LINE;
     }
     svg.finish(top)
+}
+
+/// One scale for panels that all show the same kind of figure, so that they can be compared.
+fn shared_scale(panels: &[Panel]) -> Option<Scale> {
+    let first = panels.first()?;
+    let all_alike = panels.iter().all(|panel| panel.y_axis == first.y_axis);
+    all_alike.then(|| y_scale(&panels.iter().collect::<Vec<_>>()))
+}
+
+fn y_scale(panels: &[&Panel]) -> Scale {
+    let lines = panels.iter().flat_map(|panel| &panel.lines);
+    Scale::log(lines.flat_map(|line| &line.points).map(|(_, y)| *y))
 }
 
 /// All lines that have different names, in the order in which they come.
@@ -90,9 +104,8 @@ fn stroke_of(line: &Line, all: &[&str]) -> Stroke {
     Stroke { color: color_of(&line.name, all), width: 2.0, dashed: line.dashed }
 }
 
-fn draw_panel(svg: &mut Svg, panel: &Panel, (x0, y0, width): (f64, f64, f64)) {
+fn draw_panel(svg: &mut Svg, panel: &Panel, y_scale: &Scale, (x0, y0, width): (f64, f64, f64)) {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let y_scale = Scale::log(points().map(|(_, y)| *y));
     let x_scale = match panel.log_x {
         true => Scale::log(points().map(|(x, _)| *x)),
         false => Scale::linear(points().map(|(x, _)| *x)),

@@ -152,7 +152,10 @@ fn latency(records: &[&Record]) -> Option<Plot> {
     let (keys, bytes) = (short(first.keys as f64), first.value_bytes);
     let what = format!("{keys} keys of {bytes} B, 10% changed since the last checkpoint");
     let heading = Heading::new("Latency of single operations", &what, &records);
-    let panels: Vec<Panel> = records.iter().map(|record| latency_panel(record)).collect();
+    // A row for each backend.
+    let mut ordered = records.clone();
+    ordered.sort_by_key(|it| records.iter().position(|other| series(other) == series(it)));
+    let panels: Vec<Panel> = ordered.iter().map(|record| latency_panel(record)).collect();
     Some(Plot { file_name: "latency.svg".to_owned(), svg: lines::draw(&heading, &panels) })
 }
 

@@ -17,6 +17,9 @@ pub(super) const LINE: f64 = 18.0;
 /// Size of ordinary text.
 pub(super) const FONT: f64 = 12.5;
 
+/// Size of labels beside marks.
+const LABEL_FONT: f64 = 10.5;
+
 /// Where a text is, seen from the point it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anchor {
@@ -57,6 +60,11 @@ impl Svg {
 
     pub(super) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, text: &str) {
         self.styled_text((x, y), anchor, text, (FONT, INK, ""));
+    }
+
+    /// Text beside a mark of the plot, as small as can be read.
+    pub(super) fn label(&mut self, (x, y): (f64, f64), text: &str) {
+        self.styled_text((x, y), Anchor::Start, text, (LABEL_FONT, INK, ""));
     }
 
     pub(super) fn title(&mut self, (x, y): (f64, f64), text: &str) {
@@ -135,6 +143,11 @@ impl Svg {
 /// About how wide a text is.
 pub(super) fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * FONT * 0.62
+}
+
+/// About how wide a label is.
+pub(super) fn label_width(text: &str) -> f64 {
+    text.chars().count() as f64 * LABEL_FONT * 0.62
 }
 
 fn escape(text: &str) -> String {
