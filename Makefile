@@ -14,7 +14,7 @@ SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench fuzz-smoke fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench bench-results plots fuzz-smoke fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -56,7 +56,16 @@ model-test: tools ## compare 100000 random sequences of operations with a model 
 	SEQUENCES=$(SEQUENCES) $(CARGO) test --release --locked -p millpond-tests --test sequences
 
 bench: tools ## run all benchmarks, each with its floor in the same run
-	$(CARGO) bench --locked -p millpond-benches
+	$(WITH_ROCKSDB) $(CARGO) bench --locked -p millpond-benches --features rocksdb
+
+bench-results: build ## measure anew what docs/bench keeps, on this machine (some ten minutes)
+	$(MILLPOND) bench state --raw --json > docs/bench/state.jsonl
+	$(MILLPOND) bench snapshot --json > docs/bench/snapshot.jsonl
+	$(MILLPOND) bench restore --keys 100000,500000,2000000 --json > docs/bench/restore.jsonl
+	$(MILLPOND) bench job --interval off,1s --raw --json > docs/bench/job.jsonl
+
+plots: build ## draw the plots in docs/bench from the results that are kept there
+	$(MILLPOND) bench plot docs/bench/*.jsonl --out docs/bench
 
 fuzz-smoke: tools ## run each fuzz target for 60 s (FUZZ_SECONDS=n for another time)
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \

@@ -8,52 +8,21 @@
 //! - `MILLPOND_BENCH_VALUE_BYTES`: value sizes; 8,100 by default
 //! - `MILLPOND_BENCH_ROUNDS`: rounds over all series for the table of ratios; 9 by default
 //!
+//! Targets that measure all backends use the workloads of `millpond-bench`, as `millpond bench`
+//! does; the heads of their files name more variables.
+//!
 //! Under `cargo test --benches` the input is tiny: the run shows that the benchmark works.
 
+use std::path::Path;
+
+use millpond_bench::Record;
+pub use millpond_bench::{Rng, key};
 use millpond_memory::{MemoryBackend, MemoryOptions};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
     EntryKey, KeyedBackend, MaxParallelism, Result, StateCodecs, StateDescriptor, StateId,
     StateKind,
 };
-
-/// Deterministic numbers (SplitMix64).
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// Numbers that follow from `seed`.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    #[inline]
-    pub const fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        scramble(self.0)
-    }
-
-    /// The next number below `bound`.
-    #[inline]
-    pub const fn below(&mut self, bound: u64) -> u64 {
-        ((self.next_u64() as u128 * bound as u128) >> 64) as u64
-    }
-}
-
-const fn scramble(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// The key with this number: a permutation of all numbers, so that keys are distinct and scattered.
-#[inline]
-#[must_use]
-pub const fn key(number: u64) -> u64 {
-    scramble(number.wrapping_add(0x1234_5678))
-}
 
 /// The sizes of a run.
 #[derive(Clone, Debug)]
@@ -163,7 +132,54 @@ pub fn number_in(value: &[u8]) -> u64 {
 
 /// The middle of some figures; 0 of none.
 #[must_use]
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
+#[expect(clippy::needless_pass_by_value, reason = "callers have no use for the figures afterwards")]
+pub fn median(figures: Vec<f64>) -> f64 {
+    millpond_bench::measure::median(&figures)
+}
+
+/// A number from the environment, or the default.
+#[must_use]
+pub fn setting(variable: &str, default: u64) -> u64 {
+    list(variable).and_then(|numbers| numbers.first().copied()).unwrap_or(default)
+}
+
+/// A folder for the files of a benchmark, below the one that `MILLPOND_BENCH_DIR` names (the disk
+/// to be measured) or the one for temporary files.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn work_folder() -> std::io::Result<tempfile::TempDir> {
+    match std::env::var_os("MILLPOND_BENCH_DIR") {
+        Some(parent) => tempfile::tempdir_in(Path::new(&parent)),
+        None => tempfile::tempdir(),
+    }
+}
+
+/// Runs a benchmark and prints its results, or says why there are none; the exit status.
+#[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+pub fn report(
+    columns: &[(&str, fn(&Record) -> String)],
+    run: impl FnOnce(&mut dyn FnMut(Record)) -> millpond_bench::Result<()>,
+) -> std::process::ExitCode {
+    print!("{:<9} {:<22}", "backend", "bench");
+    columns.iter().for_each(|(head, _)| print!(" {head:>13}"));
+    println!();
+    let outcome = run(&mut |record| {
+        print!("{:<9} {:<22}", record.backend, record.bench);
+        columns.iter().for_each(|(_, cell)| print!(" {:>13}", cell(&record)));
+        println!();
+    });
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            println!("failed: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// A figure that a record may not have.
+#[must_use]
+pub fn shown(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.3}"))
 }
