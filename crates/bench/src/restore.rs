@@ -173,9 +173,13 @@ fn restore(
     clock: &dyn Clock,
 ) -> Result<f64> {
     let ranges = ranges(options.to)?;
+    // One for all subtasks, so that each file is checked once.
+    let folder = &written.folder.for_restore(None);
     let (took, instances) = timed(clock, || {
         std::thread::scope(|scope| {
-            let subtask = |range: KeyGroupRange| move || restore_one(factory, range, written);
+            let subtask = |range: KeyGroupRange| {
+                move || restore_one(factory, range, (folder, &written.handles))
+            };
             let threads: Vec<_> = ranges.iter().map(|range| scope.spawn(subtask(*range))).collect();
             let joined = threads.into_iter().map(|thread| {
                 thread.join().unwrap_or_else(|_| Err(BenchError::failed("a restore panicked")))
@@ -198,12 +202,12 @@ fn restore(
 fn restore_one(
     factory: &Arc<dyn BackendFactory>,
     range: KeyGroupRange,
-    written: &Stored,
+    (folder, handles): (&CheckpointFolder, &[Arc<KeyedStateHandle>]),
 ) -> Result<Box<dyn KeyedBackend>> {
     let mut instance = open_range(factory.as_ref(), range)?;
-    for handle in &written.handles {
+    for handle in handles {
         if let Some(key_groups) = handle.key_groups().intersection(range) {
-            let (folder, handle) = (written.folder.clone(), Arc::clone(handle));
+            let (folder, handle) = (folder.clone(), Arc::clone(handle));
             KeyedStateSource { folder, handle, key_groups }.restore_into(instance.as_mut())?;
         }
     }

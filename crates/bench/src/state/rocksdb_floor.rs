@@ -117,9 +117,11 @@ impl Database {
         let mut end = start;
         // The next entry; after the last key of all there is none, nor another bound.
         let mut carried = true;
-        for byte in end.iter_mut().rev().take_while(|_| core::mem::take(&mut carried)) {
-            *byte = byte.wrapping_add(1);
-            carried = *byte == 0;
+        for byte in end.iter_mut().rev() {
+            if carried {
+                *byte = byte.wrapping_add(1);
+                carried = *byte == 0;
+            }
         }
         let mut read = ReadOptions::default();
         if !carried {
