@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use millpond_bench::snapshot::{CheckpointStore, SnapshotOptions, run};
 use millpond_bench::{BACKENDS, Record};
-use millpond_benches::{is_measuring, report, setting, shown, work_folder};
+use millpond_benches::{Column, is_measuring, report, setting, shown, work_folder};
 use millpond_state::seam::SystemClock;
 use millpond_storage::LocalStore;
 
-const COLUMNS: [(&str, fn(&Record) -> String); 9] = [
+const COLUMNS: [Column; 9] = [
     ("changed %", |it| shown(it.snapshot.changed_percent)),
     ("sync ms", |it| shown(it.snapshot.sync_ms)),
     ("async ms", |it| shown(it.snapshot.async_ms)),

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use millpond_bench::job::{JobOptions, run};
 use millpond_bench::{BACKENDS, BenchError, Record};
-use millpond_benches::{is_measuring, report, setting, shown, work_folder};
+use millpond_benches::{Column, is_measuring, report, setting, shown, work_folder};
 use millpond_checkpoint::driver::CheckpointStorage;
 use millpond_state::seam::{Clock, SystemClock};
 use millpond_storage::LocalStore;
 
-const COLUMNS: [(&str, fn(&Record) -> String); 7] = [
+const COLUMNS: [Column; 7] = [
     ("interval ms", |it| it.job.interval_ms.unwrap_or(0).to_string()),
     ("records/s", |it| format!("{:.0}", it.ops_per_s)),
     ("plain", |it| shown(it.raw_ops_per_s)),

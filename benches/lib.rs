@@ -155,10 +155,13 @@ pub fn work_folder() -> std::io::Result<tempfile::TempDir> {
     }
 }
 
+/// A column of a table: its head, and what stands in it.
+pub type Column = (&'static str, fn(&Record) -> String);
+
 /// Runs a benchmark and prints its results, or says why there are none; the exit status.
 #[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 pub fn report(
-    columns: &[(&str, fn(&Record) -> String)],
+    columns: &[Column],
     run: impl FnOnce(&mut dyn FnMut(Record)) -> millpond_bench::Result<()>,
 ) -> std::process::ExitCode {
     print!("{:<9} {:<22}", "backend", "bench");

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use millpond_bench::restore::{RestoreOptions, run};
 use millpond_bench::snapshot::CheckpointStore;
 use millpond_bench::{BACKENDS, Record};
-use millpond_benches::{is_measuring, report, setting, shown, work_folder};
+use millpond_benches::{Column, is_measuring, report, setting, shown, work_folder};
 use millpond_state::seam::SystemClock;
 use millpond_storage::LocalStore;
 
-const COLUMNS: [(&str, fn(&Record) -> String); 6] = [
+const COLUMNS: [Column; 6] = [
     ("from", |it| it.restore.from_parallelism.unwrap_or(0).to_string()),
     ("to", |it| it.restore.to_parallelism.unwrap_or(0).to_string()),
     ("restore ms", |it| shown(it.restore.restore_ms)),

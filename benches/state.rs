@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use millpond_bench::state::{StateCase, StateOptions, run_case};
 use millpond_bench::{BACKENDS, Record};
-use millpond_benches::{is_measuring, report, setting, shown, work_folder};
+use millpond_benches::{Column, is_measuring, report, setting, shown, work_folder};
 use millpond_state::seam::SystemClock;
 
-const COLUMNS: [(&str, fn(&Record) -> String); 5] = [
+const COLUMNS: [Column; 5] = [
     ("ops/s", |it| format!("{:.0}", it.ops_per_s)),
     ("slowest", |it| format!("{:.0}", it.ops_per_s_min)),
     ("fastest", |it| format!("{:.0}", it.ops_per_s_max)),

@@ -89,7 +89,7 @@ impl ScratchFile {
     fn write(&self, bytes: u64) -> Result<()> {
         let failed =
             |error| BenchError::from(error).context(format!("cannot write {}", self.0.display()));
-        let block: Vec<u8> = (0..COPY_BYTES).map(|at| (at * 31 >> 3) as u8).collect();
+        let block: Vec<u8> = (0..COPY_BYTES).map(|at| ((at * 31) >> 3) as u8).collect();
         let mut file = File::create(&self.0).map_err(failed)?;
         let mut left = bytes;
         while left > 0 {

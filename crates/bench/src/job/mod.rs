@@ -103,6 +103,21 @@ impl Keys {
     }
 }
 
+/// The keys that producer `index` of a run makes, in order: what an engine outside of this crate
+/// does the same work with.
+pub fn keys_of_producer(options: &JobOptions, index: u32) -> impl Iterator<Item = u64> + use<> {
+    let mut keys = Keys::new(options, index);
+    core::iter::from_fn(move || keys.next_key())
+}
+
+/// Runs the job written by hand and returns the sum of all counts: what others must come to.
+///
+/// # Errors
+/// If a thread panicked.
+pub fn run_by_hand(options: &JobOptions) -> Result<u64> {
+    plain::run(options)
+}
+
 /// The durations of the checkpoints of a run.
 #[derive(Debug, Default)]
 struct Durations(Mutex<Vec<f64>>);

@@ -124,6 +124,13 @@ pub fn operations(case: StateCase, options: &StateOptions) -> u64 {
     options.ops * if case.access.walks_map() { MAP_KEYS } else { 1 }
 }
 
+/// The keys that a round goes to, in order: what a subject outside of this crate does the same work
+/// with. Preset are the [keys](crate::key) of the numbers below [`StateOptions::keys`].
+#[must_use]
+pub fn keys_of_round(case: StateCase, options: &StateOptions, round: u64) -> Vec<u64> {
+    Accesses::of_round(case, options, round).keys
+}
+
 /// A backend and its floor under the same work.
 struct Sides<'a> {
     backend: Backend,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use millpond_rocksdb::{RocksDbBackendFactory, RocksDbOptions};
 use millpond_state::{EntryKey, MaxParallelism};
-use rocksdb::{ColumnFamilyDescriptor, DB, ReadOptions, WriteOptions};
+use rocksdb::{ColumnFamilyDescriptor, DB, ReadOptions, SliceTransform, WriteOptions};
 
 use super::case::{Access, Kind};
 use super::hash_floor::{Stamp, push_element, visit_elements};
@@ -54,7 +54,9 @@ impl Database {
     fn open(folder: &Path) -> Result<Self> {
         let folder = Folder(folder.join("floor"));
         let factory = RocksDbBackendFactory::create(RocksDbOptions::new(folder.0.join("budget")))?;
-        let options = factory.database_options()?;
+        let mut options = factory.database_options()?;
+        // The backend's keys tell by themselves where an entry ends; these by their length.
+        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(ENTRY_BYTES));
         let family = ColumnFamilyDescriptor::new("default", options.clone());
         let db = DB::open_cf_descriptors(&options, folder.0.join("db"), [family])?;
         let mut write = WriteOptions::default();
