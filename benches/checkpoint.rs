@@ -2,8 +2,8 @@
 //! keys changed: the pause, the time until it is durable against zstd and the disk in the same run,
 //! the bytes, and the latency of single operations meanwhile?
 //!
-//! `MILLPOND_BENCH_KEYS`, `MILLPOND_BENCH_VALUE_BYTES` and `MILLPOND_BENCH_ROUNDS` set the size: the
-//! first of each list counts. `MILLPOND_BENCH_DIR` names a folder on the disk to be measured.
+//! `MILLPOND_BENCH_KEYS`, `MILLPOND_BENCH_VALUE_BYTES` and `MILLPOND_BENCH_ROUNDS` set the size:
+//! the first of each list counts. `MILLPOND_BENCH_DIR` names a folder on the disk to be measured.
 
 use std::process::ExitCode;
 use std::sync::Arc;

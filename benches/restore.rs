@@ -1,8 +1,8 @@
 //! How long does a restore take on each backend, at the same parallelism and at others, against
 //! zstd and the disk in the same run?
 //!
-//! `MILLPOND_BENCH_KEYS`, `MILLPOND_BENCH_VALUE_BYTES` and `MILLPOND_BENCH_ROUNDS` set the size: the
-//! first of each list counts. `MILLPOND_BENCH_DIR` names a folder on the disk to be measured.
+//! `MILLPOND_BENCH_KEYS`, `MILLPOND_BENCH_VALUE_BYTES` and `MILLPOND_BENCH_ROUNDS` set the size:
+//! the first of each list counts. `MILLPOND_BENCH_DIR` names a folder on the disk to be measured.
 
 use std::process::ExitCode;
 use std::sync::Arc;

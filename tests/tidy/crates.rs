@@ -182,7 +182,7 @@ fn wrong_names(manifest: &File) -> Vec<Violation> {
 
 /// The C++ build of RocksDB stays out of every light package.
 fn heavy_dependencies(manifest: &File) -> Vec<Violation> {
-    let may = ["crates/rocksdb/", "crates/cli/", "tests/", "benches/"];
+    let may = ["crates/rocksdb/", "crates/bench/", "crates/cli/", "tests/", "benches/"];
     if !manifest.path.ends_with("Cargo.toml")
         || manifest.path == "Cargo.toml"
         || may.iter().any(|path| manifest.path.starts_with(path))
@@ -193,7 +193,8 @@ fn heavy_dependencies(manifest: &File) -> Vec<Violation> {
         .into_iter()
         .filter(|it| matches!(it.name.as_str(), "rocksdb" | "millpond-rocksdb"))
         .map(|it| {
-            let what = "RocksDB belongs into crates/rocksdb and features of cli, tests and benches";
+            let what =
+                "RocksDB belongs into crates/rocksdb and features of bench, cli, tests and benches";
             Violation::new(manifest, it.line, what)
         })
         .collect()

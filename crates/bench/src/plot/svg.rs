@@ -134,8 +134,8 @@ impl Svg {
         let Self { width, body } = self;
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height:.0}\" \
-             viewBox=\"0 0 {width} {height:.0}\" font-family=\"system-ui, 'DejaVu Sans', Helvetica, \
-             Arial, sans-serif\">\n{body}</svg>\n"
+             viewBox=\"0 0 {width} {height:.0}\" font-family=\"system-ui, 'DejaVu Sans', \
+             Helvetica, Arial, sans-serif\">\n{body}</svg>\n"
         )
     }
 }

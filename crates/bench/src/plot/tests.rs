@@ -1,3 +1,5 @@
+//! Every plot is drawn, well formed, and follows from the results alone.
+
 use millpond_state::seam::ManualClock;
 
 use super::*;

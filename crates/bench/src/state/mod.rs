@@ -150,11 +150,9 @@ impl Sides<'_> {
         let (mut own_s, mut raw_s) = (Vec::new(), Vec::new());
         let mut peak = None;
         reset_peak_rss();
-        for round in 0..=u64::from(options.rounds) {
-            let counts = round > 0 || options.rounds == 1;
-            if !counts && round > 0 {
-                break;
-            }
+        let last = if options.rounds == 1 { 0 } else { u64::from(options.rounds) };
+        for round in 0..=last {
+            let counts = round > 0 || last == 0;
             let accesses = Accesses::of_round(self.case, options, round);
             let (seconds, sums) = self.round(&mut own, &accesses, || self.open::<V>())?;
             // Before there is a floor that would count as well.
@@ -168,9 +166,6 @@ impl Sides<'_> {
                     raw_s.push(seconds);
                 }
                 self.compare(sums, raw_sums)?;
-            }
-            if options.rounds == 1 {
-                break;
             }
         }
         Ok(self.record((&own_s, &raw_s), peak))

@@ -1,3 +1,5 @@
+//! Every case runs on every backend and agrees with its floor; the work follows from the seed.
+
 use millpond_state::seam::SystemClock;
 
 use super::*;

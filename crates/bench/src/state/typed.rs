@@ -117,7 +117,10 @@ impl<V: Payload> Typed<V> {
 
 /// Does an access to the kind of state that the case has.
 macro_rules! each {
-    ($self:ident, $accesses:ident, $kind:ident, |$state:ident, $backend:ident, $at:ident, $index:ident, $value:ident| $work:expr) => {
+    (
+        $self:ident, $accesses:ident, $kind:ident,
+        |$state:ident, $backend:ident, $at:ident, $index:ident, $value:ident| $work:expr
+    ) => {
         $self.each($accesses, |state, $backend, $at, ($index, $value)| {
             let Handle::$kind($state) = state else { return Err(other_kind()) };
             $work
