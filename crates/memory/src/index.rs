@@ -139,6 +139,15 @@ impl Index {
         }
     }
 
+    /// Brings the offsets of the line in which a search for `hash` starts into the cache, without
+    /// waiting: beside the line itself, not after it.
+    #[inline]
+    pub(crate) fn prefetch_offsets(&self, hash: u64) {
+        if self.stride == 0 {
+            prefetch_index::prefetch_index(&self.offsets, self.home(hash));
+        }
+    }
+
     /// The slots that hold an entry, ascending by line.
     pub(crate) fn live(&self) -> impl Iterator<Item = usize> {
         (0..)

@@ -17,6 +17,7 @@
 //!   segment would pass [`ARENA_BYTES_MAX`] (all keys in one segment: a broken key hash).
 
 use millpond_state::{EntryKey, ErrorKind, Result, StateError};
+use prefetch_index::prefetch_index;
 
 use crate::blob::Blob;
 use crate::entry_layout::{AREA_BYTES_MAX, Layout, NewEntry, SIDE_AREA_BYTES, entry_bytes};
@@ -35,6 +36,9 @@ const UNIFORM_BYTES_MAX: usize = 128;
 
 /// Bytes that the entries of one segment may take.
 const ARENA_BYTES_MAX: usize = 1 << 24;
+
+/// Bytes of a cache line.
+const NEXT_LINE: usize = 64;
 
 /// Arena bytes below which dead ones are not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 512;
@@ -161,6 +165,7 @@ impl Segment {
 
     /// Finds an entry.
     pub(crate) fn find(&self, probe: &Probe<'_>) -> Option<Found> {
+        self.index.prefetch_offsets(probe.hash);
         for (number, line) in self.index.lines_from(probe.hash) {
             for slot in Index::candidates(number, line, probe.hash) {
                 if let Some(layout) = self.entry_if(self.index.place(slot) as usize, probe) {
@@ -177,6 +182,8 @@ impl Segment {
     /// The entry at `at`, if its key and namespace are the ones looked for.
     #[inline]
     fn entry_if(&self, at: usize, probe: &Probe<'_>) -> Option<Layout> {
+        prefetch_index(&self.arena, at.saturating_add(NEXT_LINE));
+        prefetch_index(&self.arena, at.saturating_add(2 * NEXT_LINE));
         let layout = Layout::read(&self.arena, at);
         (layout.key(&self.arena) == probe.key && layout.namespace(&self.arena) == probe.namespace)
             .then_some(layout)
