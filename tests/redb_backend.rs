@@ -156,6 +156,22 @@ pub(crate) struct RedbBackend {
     pending: BTreeMap<CheckpointId, u64>,
 }
 
+/// All keys from `prefix` on that begin with it.
+fn keys_in(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    prefix: &[u8],
+) -> Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    for cell in table.range::<&[u8]>(prefix..).map_err(failed)? {
+        let (key, _) = cell.map_err(failed)?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        keys.push(key.value().to_vec());
+    }
+    Ok(keys)
+}
+
 fn begin(database: &Database) -> Result<WriteTransaction> {
     let mut open = database.begin_write().map_err(failed)?;
     open.set_durability(Durability::None).map_err(failed)?;
@@ -233,18 +249,9 @@ impl RedbBackend {
         Ok(())
     }
 
-    /// All keys from `from` on that begin with `prefix`.
+    /// All keys that begin with `prefix`.
     fn keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let table = self.transaction()?.open_table(STATE).map_err(failed)?;
-        let mut keys = Vec::new();
-        for cell in table.range::<&[u8]>(prefix..).map_err(failed)? {
-            let (key, _) = cell.map_err(failed)?;
-            if !key.value().starts_with(prefix) {
-                break;
-            }
-            keys.push(key.value().to_vec());
-        }
-        Ok(keys)
+        keys_in(&self.transaction()?.open_table(STATE).map_err(failed)?, prefix)
     }
 
     /// Carries out what the visitor of the present edit decided.
@@ -256,12 +263,14 @@ impl RedbBackend {
         }
     }
 
-    /// One place of each entry of a state, in canonical order.
-    fn entries_of(&self, state: StateId) -> Result<Vec<Place>> {
+    /// One place of each entry of a state in some key groups, in canonical order.
+    fn entries_of(&self, state: StateId, groups: KeyGroupRange) -> Result<Vec<Place>> {
+        let Some(groups) = groups.intersection(self.key_groups) else { return Ok(Vec::new()) };
+        let table = self.transaction()?.open_table(STATE).map_err(failed)?;
         let mut entries: Vec<Place> = Vec::new();
-        for group in self.key_groups.first().get()..=self.key_groups.last().get() {
+        for group in groups.first().get()..=groups.last().get() {
             let prefix = [group.to_be_bytes(), state.get().to_be_bytes()].concat();
-            for key in self.keys(&prefix)? {
+            for key in keys_in(&table, &prefix)? {
                 let place = Place::decode(&key)?;
                 if !entries.last().is_some_and(|last| last.is_entry_of(&place)) {
                     entries.push(place);
@@ -303,7 +312,11 @@ impl KeyedBackend for RedbBackend {
     fn delete(&mut self, state: StateId, at: EntryKey<'_>) -> Result<()> {
         self.registry.get(state)?;
         self.check_group(at.group())?;
-        self.keys(&prefix(state, at))?.iter().try_for_each(|key| self.remove(key))
+        let mut table = self.transaction()?.open_table(STATE).map_err(failed)?;
+        for key in keys_in(&table, &prefix(state, at))? {
+            table.remove(key.as_slice()).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn append(&mut self, state: StateId, at: EntryKey<'_>, bytes: &[u8]) -> Result<()> {
@@ -423,10 +436,8 @@ impl KeyedBackend for RedbBackend {
         visit: &mut EntryVisitor<'_>,
     ) -> Result<()> {
         self.registry.get(state)?;
-        let wanted = |place: &Place| {
-            groups.contains(place.group) && namespace.is_none_or(|wanted| wanted == place.namespace)
-        };
-        for place in self.entries_of(state)?.into_iter().filter(wanted) {
+        let wanted = |place: &Place| namespace.is_none_or(|wanted| wanted == place.namespace);
+        for place in self.entries_of(state, groups)?.into_iter().filter(wanted) {
             if visit(place.group, &place.key, &place.namespace)? == ControlFlow::Break(()) {
                 break;
             }
@@ -436,7 +447,7 @@ impl KeyedBackend for RedbBackend {
 
     fn entry_count(&mut self, state: StateId) -> Result<u64> {
         self.registry.get(state)?;
-        Ok(self.entries_of(state)?.len() as u64)
+        Ok(self.entries_of(state, self.key_groups)?.len() as u64)
     }
 
     /// Not what redb holds: it does not say.
