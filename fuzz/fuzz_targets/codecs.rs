@@ -1,4 +1,4 @@
-//! Any codec name and any bytes: a name that parses prints as itself, what decodes encodes to bytes
+//! Any line as a codec name and any bytes after it: a name that parses prints as itself, what decodes encodes to bytes
 //! that decode alike, and typed codecs neither panic nor read past their input. Conversions from
 //! any name neither.
 #![no_main]
@@ -45,8 +45,11 @@ struct Visit {
 
 millpond_state::record!(Visit, version 1, { page: String, count: u64, tag: Option<i16> });
 
-fuzz_target!(|input: (&str, &[u8])| {
-    let (name, bytes) = input;
+fuzz_target!(|input: &[u8]| {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (name, bytes) = input.split_at(end);
+    let Ok(name) = str::from_utf8(name) else { return };
+    let bytes = bytes.get(1..).unwrap_or_default();
     check_shape(name, bytes);
     check_typed::<bool>(name, bytes);
     check_typed::<(u64, String)>(name, bytes);

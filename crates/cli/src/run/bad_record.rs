@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use millpond_runtime::{Collector, JobError, JobErrorKind, Result};
 
+use super::defect::Defect;
 use super::input::Line;
 use crate::args::OnBadRecord;
-
-/// Most bytes of a value that a message shows.
-const SHOWN_CHARS: usize = 80;
 
 /// A record that does not parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,25 +20,6 @@ pub(crate) struct BadRecord {
     pub(crate) reason: String,
     /// The line.
     pub(crate) row: Vec<u8>,
-}
-
-/// Why a line does not parse.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Defect {
-    /// The column.
-    pub(crate) column: &'static str,
-    /// What is wrong.
-    pub(crate) reason: String,
-}
-
-impl Defect {
-    /// `value` of `column` is not what was expected.
-    pub(crate) fn new(column: &'static str, value: &[u8], expected: &str) -> Self {
-        let text = String::from_utf8_lossy(value);
-        let shown: String = text.chars().take(SHOWN_CHARS).collect();
-        let more = if text.chars().count() > SHOWN_CHARS { "..." } else { "" };
-        Self { column, reason: format!("{shown:?}{more} is not {expected}") }
-    }
 }
 
 /// What parsing a line comes to.

@@ -15,9 +15,8 @@ use millpond_state::record;
 use super::JobContext;
 use super::bad_record::Parsed;
 use super::csv_row::CsvRow;
-use super::flight::{
-    Departure, DepartureAggregate, DepartureTotals, Flight, format_minute, parse_flights,
-};
+use super::flight::{Departure, DepartureAggregate, DepartureTotals, parse_flights};
+use super::flight_row::{Flight, format_minute};
 use super::input::Line;
 use super::totals::{Keyed, Totals};
 

@@ -7,7 +7,7 @@ use super::dead_letter::DeadLetterFile;
 use super::input::{HeaderCheck, Input, JobInput, LineSource};
 use super::progress::Progress;
 use super::{
-    DEAD_LETTER, JobContext, RunnableJob, SOURCE, aircraft_days, flight, flights, timeouts,
+    DEAD_LETTER, JobContext, RunnableJob, SOURCE, aircraft_days, flight_row, flights, timeouts,
     wordcount,
 };
 use crate::args::{LineArgs, OnBadRecord};
@@ -26,7 +26,7 @@ impl LineJob {
     /// What the first line of the input must be, if it is a header.
     fn header(self) -> Option<HeaderCheck> {
         match self {
-            Self::Flights | Self::AircraftDays => Some(flight::check_header),
+            Self::Flights | Self::AircraftDays => Some(flight_row::check_header),
             Self::Timeouts => Some(timeouts::check_header),
             Self::Wordcount => None,
         }

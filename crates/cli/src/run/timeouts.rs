@@ -16,7 +16,8 @@ use millpond_runtime::{
 use millpond_state::{At, TimeDomain};
 
 use super::JobContext;
-use super::bad_record::{BadRecords, Defect, Parsed};
+use super::bad_record::{BadRecords, Parsed};
+use super::defect::Defect;
 use super::csv_row::CsvRow;
 use super::input::Line;
 

@@ -13,7 +13,8 @@ use millpond_runtime::{Collector, JobGraph, Result, Stream};
 use millpond_state::record;
 
 use super::JobContext;
-use super::bad_record::{Defect, Parsed};
+use super::bad_record::Parsed;
+use super::defect::Defect;
 use super::csv_row::CsvRow;
 use super::input::Line;
 use super::totals::{Keyed, Totals};
