@@ -68,14 +68,7 @@ plots: build ## draw the plots in docs/bench from the results that are kept ther
 	$(MILLPOND) bench plot docs/bench/*.jsonl --out docs/bench
 
 fuzz-smoke: tools ## run each fuzz target for 60 s (FUZZ_SECONDS=n for another time)
-	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \
-		echo "the nightly toolchain is missing: rustup toolchain install nightly"; exit 1; }
-	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
-		echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked"; exit 1; }
-	@for target in $$($(CARGO) +nightly fuzz list); do \
-		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
-	done
+	.ci/fuzz $(FUZZ_SECONDS)
 
 fmt: ## format all source
 	$(CARGO) fmt --all
