@@ -15,7 +15,7 @@ use millpond_runtime::{
     OpenContext, OperatorContext, RestartStrategy, Result, Source, SourceStatus, Timestamp,
 };
 use millpond_state::kinds::for_each_entry;
-use millpond_state::seam::SystemClock;
+use millpond_state::seam::{Clock, SystemClock};
 use millpond_state::{KeyContext, MaxParallelism, ReducingState};
 use millpond_storage::{LocalStore, Store};
 
@@ -206,6 +206,7 @@ pub(crate) struct Counting<'a> {
     pub(crate) pause_every: u64,
     pub(crate) local_recovery: Option<PathBuf>,
     pub(crate) compression_level: i32,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl<'a> Counting<'a> {
@@ -227,6 +228,7 @@ impl<'a> Counting<'a> {
             pause_every: 1_000,
             local_recovery: None,
             compression_level: 1,
+            clock: Arc::new(SystemClock::new()),
         }
     }
 
@@ -270,7 +272,7 @@ impl<'a> Counting<'a> {
         let environment = JobEnvironment {
             storage: self.storage(),
             backends: Arc::new(MemoryBackendFactory::default()),
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::clone(&self.clock),
             listener: Arc::clone(&self.notes) as Arc<dyn JobListener>,
         };
         Job::new(graph, environment).unwrap()

@@ -9,6 +9,7 @@
 mod broadcast;
 mod checkpoints;
 mod clock;
+mod clock_jumps;
 mod expiry;
 mod failures;
 mod fixture;
