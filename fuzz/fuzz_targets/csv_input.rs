@@ -40,14 +40,17 @@ fn line_of(flight: &Flight) -> Vec<u8> {
 }
 
 fn check_flights(bytes: &[u8]) {
-    let mut rows = FlightRows::new();
-    for line in bytes.split(|byte| *byte == b'\n') {
-        let _ = check_header(line);
-        let read = rows.read(line);
-        assert_eq!(read, FlightRows::new().read(line), "a line depends on those before it");
-        if let Ok(flight) = read {
-            assert_eq!(rows.read(&line_of(&flight)).as_ref(), Ok(&flight));
-        }
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let (mut rows, mut others) = (FlightRows::new(), FlightRows::new());
+    let forward: Vec<_> = lines().map(|line| rows.read(line)).collect();
+    let mut backward: Vec<_> = lines().rev().map(|line| others.read(line)).collect();
+    backward.reverse();
+    assert_eq!(forward, backward, "a line depends on those before it");
+    for flight in forward.into_iter().flatten() {
+        assert_eq!(rows.read(&line_of(&flight)).as_ref(), Ok(&flight));
+    }
+    if let Some(first) = lines().next() {
+        let _ = check_header(first);
     }
 }
 

@@ -150,10 +150,7 @@ fn number<N: std::str::FromStr>(
         .ok_or_else(|| Defect::new(column, field, expected))
 }
 
-fn optional<N: std::str::FromStr>(
-    column: &'static str,
-    field: &[u8],
-) -> Result<Option<N>, Defect> {
+fn optional<N: std::str::FromStr>(column: &'static str, field: &[u8]) -> Result<Option<N>, Defect> {
     if field.is_empty() {
         return Ok(None);
     }

@@ -17,8 +17,8 @@ use millpond_state::{At, TimeDomain};
 
 use super::JobContext;
 use super::bad_record::{BadRecords, Parsed};
-use super::defect::Defect;
 use super::csv_row::CsvRow;
+use super::defect::Defect;
 use super::input::Line;
 
 /// Folders of the output.

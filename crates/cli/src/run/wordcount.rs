@@ -14,8 +14,8 @@ use millpond_state::record;
 
 use super::JobContext;
 use super::bad_record::Parsed;
-use super::defect::Defect;
 use super::csv_row::CsvRow;
+use super::defect::Defect;
 use super::input::Line;
 use super::totals::{Keyed, Totals};
 

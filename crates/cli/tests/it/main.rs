@@ -21,5 +21,6 @@ mod run;
 mod savepoint;
 mod signal;
 mod state_backend;
+mod storage_gone;
 mod support;
 mod wordcount;

@@ -12,6 +12,18 @@ use tempfile::TempDir;
 pub(crate) const HEADER: &str =
     "scheduled_departure,carrier,flight,tailnum,origin,dest,dep_delay,arr_delay,air_time,distance";
 
+/// Says that a test was not made, and why.
+#[expect(clippy::print_stdout, reason = "a skipped test says why")]
+pub(crate) fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Sends a signal.
+pub(crate) fn send(signal: &str, process: u32) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
 /// A folder of a test, removed with it.
 pub(crate) struct Place {
     folder: TempDir,
@@ -151,13 +163,15 @@ pub(crate) fn rows(folder: &Path) -> Vec<String> {
 pub(crate) struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// How many events of each name were taken.
+    taken: BTreeMap<String, usize>,
 }
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { child, lines, taken: BTreeMap::new() }
     }
 
     /// Waits for an event that `is` accepts.
@@ -165,11 +179,17 @@ impl Running {
     pub(crate) fn wait_for(&mut self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
         for line in &mut self.lines {
             let event = json(&line.unwrap());
+            *self.taken.entry(event["event"].as_str().unwrap().to_owned()).or_default() += 1;
             if event["event"] == name && is(&event) {
                 return event;
             }
         }
         panic!("the job ended before {name}");
+    }
+
+    /// How many events called `name` were met while waiting.
+    pub(crate) fn taken(&self, name: &str) -> usize {
+        self.taken.get(name).copied().unwrap_or_default()
     }
 
     pub(crate) fn id(&self) -> u32 {
