@@ -8,6 +8,10 @@
 //! millpond_testkit::backend_conformance!(MyFactory);
 //! ```
 //!
+//! `docs/writing-a-backend.md` of the repository goes through it all, with a backend over another
+//! embedded store as the example: capabilities, random operations, native snapshots, stores that
+//! fail, disks that lose power.
+//!
 //! - [`conformance::backend`]: one public function for each behaviour of the byte-level contract
 //! - [`conformance::storage`]: the same for the contract of stores
 //! - [`double`]: stores that fail or lie on purpose
@@ -34,3 +38,8 @@ mod violation;
 
 pub use rng::SplitMix64;
 pub use violation::{Verdict, Violation};
+
+/// The guide of `docs/writing-a-backend.md`, whose code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-backend.md")]
+pub mod writing_a_backend {}

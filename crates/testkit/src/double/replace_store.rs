@@ -17,7 +17,7 @@ use millpond_storage::{
 ///
 /// let (inner, path) = (MemoryStore::new(), StorePath::new("chk-1/metadata")?);
 /// inner.put_if_absent(&path, b"whole")?;
-/// let cut = ReplaceStore::new(Arc::new(inner)).replace(path.clone(), b"who");
+/// let cut = ReplaceStore::new(Arc::new(inner)).replace(path.clone(), b"who".as_slice());
 /// assert_eq!(cut.read_all(&path)?, b"who");
 /// assert!(!cut.remove(path.clone()).exists(&path)?);
 /// # Ok::<(), millpond_storage::StorageError>(())
