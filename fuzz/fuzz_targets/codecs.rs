@@ -1,6 +1,6 @@
-//! Any line as a codec name and any bytes after it: a name that parses prints as itself, what decodes encodes to bytes
-//! that decode alike, and typed codecs neither panic nor read past their input. Conversions from
-//! any name neither.
+//! Any line as a codec name and any bytes after it: a name that parses prints as itself, what
+//! decodes encodes to bytes that decode alike, and typed codecs neither panic nor read past their
+//! input. Conversions from any name neither.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
