@@ -14,7 +14,7 @@ SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench bench-results plots fuzz-smoke fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -69,6 +69,12 @@ plots: build ## draw the plots in docs/bench from the results that are kept ther
 
 fuzz-smoke: tools ## run each fuzz target for 60 s (FUZZ_SECONDS=n for another time)
 	.ci/fuzz $(FUZZ_SECONDS)
+
+breakages: tools ## break the code on purpose, and see a test fail each time
+	.ci/breakages
+
+sanitize: tools ## run tests under ThreadSanitizer, AddressSanitizer and Miri (nightly)
+	.ci/sanitize
 
 fmt: ## format all source
 	$(CARGO) fmt --all
