@@ -46,7 +46,7 @@ fn die_after(skip: u64, time: FaultTime) -> Fallible<bool> {
     assert!(restored == *newest, "{case}: the wrong state was restored");
 
     // The next owner of the storage clears up; its numbers go on above everything used.
-    storage.remove_incomplete()?;
+    storage.remove_incomplete(storage.next_id()?)?;
     let left = storage.list()?.len();
     assert_eq!(left, found.len(), "{case}: clearing up took a checkpoint away");
     let objects = store.list(None)?.len();

@@ -90,7 +90,7 @@ fn a_link_in_the_place_of_a_file_or_folder_is_not_followed() -> Fallible<()> {
         let restored = restore(&storage)?;
         assert_eq!(restored.checkpoint, 1, "{replaced}: a link was followed");
         // Nor is anything behind a link deleted.
-        storage.remove_incomplete()?;
+        storage.remove_incomplete(storage.next_id()?)?;
         storage.discard(CheckpointId::new(2))?;
         assert!(moved.exists(), "{replaced}");
         let inside = |path: &Path| std::fs::read_dir(path).map(Iterator::count).unwrap_or(1);

@@ -139,7 +139,7 @@ impl World {
         store: &LocalStore,
         case: &str,
     ) -> Fallible<()> {
-        storage.remove_incomplete()?;
+        storage.remove_incomplete(storage.next_id()?)?;
         let shared = storage.open_shared_files(RegistrySettings::default())?;
         let id = storage.next_id()?;
         let mut cluster = Cluster::open(&factory(), max()?, 1)?;

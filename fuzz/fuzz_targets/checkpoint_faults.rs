@@ -120,7 +120,7 @@ impl World {
         for id in &self.acknowledged {
             assert!(ids.contains(id), "acknowledged checkpoint {id} is lost: {ids:?}");
         }
-        self.storage.remove_incomplete()?;
+        self.storage.remove_incomplete(self.storage.next_id()?)?;
         self.shared = self.storage.open_shared_files(RegistrySettings::default())?;
         self.cluster = match ids.last() {
             None => Cluster::open(&factory(), max()?, parallelism)?,

@@ -61,7 +61,7 @@ fn collect(metadata: &[CheckpointMetadata]) {
         .map(|(folder, metadata)| StoredCheckpoint { folder, metadata })
         .collect();
     let (owned, kept) = stored.split_at(stored.len() / 2);
-    let found = FoundCheckpoints { owned, kept, unreadable: false };
+    let found = FoundCheckpoints { owned, kept, unreadable: false, offered: None };
     let rebuilt = SharedFileRegistry::rebuild(RegistrySettings::default(), &found);
     let Ok(mut registry) = rebuilt else { return };
     if let Some(first) = owned.first() {
@@ -87,7 +87,7 @@ fn garbage(metadata: &[CheckpointMetadata]) {
     let checkpoints: Vec<GcCheckpoint<'_>> = folders
         .iter()
         .zip(metadata)
-        .map(|(folder, metadata)| GcCheckpoint { folder, metadata: Ok(metadata) })
+        .map(|(folder, metadata)| GcCheckpoint { folder, metadata: Ok(metadata), is_void: false })
         .collect();
     let files = metadata.iter().flat_map(CheckpointMetadata::files);
     let objects: Vec<ListedObject<'_>> = files

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Corrupt,
     /// Storage failed in a way that may pass. Try again, or mend what the source names.
     Storage,
+    /// A later execution attempt has taken over the checkpoint storage. Stop: what is there is its.
+    Fenced,
 }
 
 impl fmt::Display for ErrorKind {
@@ -32,6 +34,7 @@ impl fmt::Display for ErrorKind {
             Self::NotFound => "not found",
             Self::Corrupt => "damaged checkpoint",
             Self::Storage => "checkpoint storage",
+            Self::Fenced => "fenced",
         })
     }
 }

@@ -64,9 +64,8 @@ pub use completed::CompletedCheckpoint;
 pub use coordinator::{
     AbortReason, Action, BarrierOptions, CheckpointKind, CheckpointMode, Coordinator,
     CoordinatorSettings, CoordinatorStart, DeclineReason, DiscardReason, Event, Exchange,
-    FailJobReason, InputSpec, LeaveReason, MetadataPresence, Moment, Refusal, RequestId,
-    RequestResult, Shutdown, StoreEffect, SubtaskMetrics, SubtaskState, Topology, TriggerRequest,
-    ValidSettings, VertexSpec,
+    FailJobReason, InputSpec, LeaveReason, Moment, Refusal, RequestId, RequestResult, Shutdown,
+    StoreEffect, SubtaskMetrics, SubtaskState, Topology, TriggerRequest, ValidSettings, VertexSpec,
 };
 pub use error::{CheckpointError, ErrorKind, Result};
 pub use pending::{CheckpointHead, CheckpointToStore, SubtaskPart};

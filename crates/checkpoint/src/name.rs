@@ -11,14 +11,16 @@ pub(crate) const OWNER: &str = "_job";
 /// In a checkpoint's folder: a job was restored from it without claim, so it is nobody's to delete.
 pub(crate) const KEPT: &str = "_kept";
 
-/// In the folder of a checkpoint that is not the job's to delete: the job has gone back to before
-/// it, so that it is not the newest of the job's history.
-pub(crate) const ABANDONED: &str = "_abandoned";
-
 const FOLDER_PREFIX: &str = "chk-";
 
 /// The folder of objects that checkpoints share.
 pub(crate) const SHARED_FOLDER: &str = "shared";
+
+/// The folder of the checkpoint log.
+pub(crate) const LOG_FOLDER: &str = "log";
+
+/// Digits of a log entry's number, so that names sort as numbers do.
+const LOG_DIGITS: usize = 20;
 
 /// Longest part of a vertex's name that goes into a file name, in bytes.
 const VERTEX_BYTES_MAX: usize = 100;
@@ -59,6 +61,17 @@ pub(crate) fn job_folder(job: &str, storage: &str) -> String {
     format!("{}-{hash:016x}", escape(job))
 }
 
+/// An entry of the checkpoint log.
+pub(crate) fn log_entry(sequence: u64) -> String {
+    format!("{LOG_FOLDER}/{sequence:0LOG_DIGITS$}")
+}
+
+/// The number of a log entry by its name within the log's folder.
+pub(crate) fn parse_log_entry(name: &str) -> Option<u64> {
+    let sequence = name.parse().ok()?;
+    (format!("{sequence:0LOG_DIGITS$}") == name).then_some(sequence)
+}
+
 /// A hash of the vertex's name keeps names apart that are alike once escaped and cut.
 fn subtask_part(subtask: &SubtaskId) -> String {
     let hash = millpond_state::key_hash(subtask.vertex.as_bytes()) as u32;
@@ -68,7 +81,7 @@ fn subtask_part(subtask: &SubtaskId) -> String {
 /// What an object of a checkpoint storage is by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
-    /// It says whose checkpoints these are, or that one is nobody's.
+    /// It says whose checkpoints these are, which exist, or that one is nobody's.
     Owner,
     /// Metadata of a checkpoint.
     Metadata(CheckpointId),
@@ -82,6 +95,9 @@ impl ObjectKind {
         let Some((folder, file)) = name.split_once('/') else {
             return (name == OWNER).then_some(Self::Owner);
         };
+        if folder == LOG_FOLDER {
+            return parse_log_entry(file).map(|_| Self::Owner);
+        }
         if folder == SHARED_FOLDER {
             let (checkpoint, rest) = after_attempt(file)?.split_once('-')?;
             let ends_in_numbers = rest.rsplitn(3, '-').take(2).all(is_number);
@@ -90,7 +106,7 @@ impl ObjectKind {
         let checkpoint = parse_folder(folder)?;
         match file {
             METADATA => Some(Self::Metadata(checkpoint)),
-            KEPT | ABANDONED => Some(Self::Owner),
+            KEPT => Some(Self::Owner),
             _ => after_attempt(file).map(|_| Self::Data(checkpoint)),
         }
     }
@@ -151,7 +167,7 @@ mod tests {
             assert_eq!(ObjectKind::of(&full), Some(ObjectKind::Data(checkpoint)), "{full}");
             assert!(is_shared_object(&shared) && !is_shared_object(&full), "{full}");
         }
-        for owner in ["_job", "chk-7/_kept", "chk-7/_abandoned"] {
+        for owner in ["_job", "chk-7/_kept", &log_entry(12)] {
             assert_eq!(ObjectKind::of(owner), Some(ObjectKind::Owner), "{owner}");
         }
         for other in ["_job", "chk-7/_metadata", "chk-7/_kept", "shared/notes"] {
@@ -163,6 +179,8 @@ mod tests {
             "notes.txt",
             "shared",
             "shared/notes",
+            "log/12",
+            "log/x",
             "shared/0000000000000abc-7",
             "shared/0000000000000abc-07-sum-00000000-3-0",
             "shared/0000000000000abc-7-sum",

@@ -71,6 +71,15 @@ impl JobError {
         }))
     }
 
+    /// Another process has taken over the job: it is not restarted here.
+    #[cold]
+    pub(crate) fn superseded() -> Self {
+        let message = "another process has taken over the checkpoint storage: this one must stop";
+        let mut error = Self::new(JobErrorKind::State, message);
+        error.0.retryable = false;
+        error
+    }
+
     /// Attaches the underlying cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

@@ -198,25 +198,15 @@ pub enum RequestResult {
     Refused(Refusal),
 }
 
-/// Whether metadata that names the payloads may exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MetadataPresence {
-    /// This attempt published none. Metadata under this number, if any, is another's: hands off.
-    NotWritten,
-    /// It may be there: remove it first (its absence is fine), so that no checkpoint ever exists
-    /// whose files are gone.
-    MayExist,
-}
-
 /// Why files are left in place although this coordinator has no use for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LeaveReason {
     /// A repeated acknowledgement: it may name the very files of the one that was counted.
     Duplicate,
-    /// The coordinator has ended and left its checkpoints to another process, which may restore
-    /// from the one these belong to.
-    LeftToSuccessor,
+    /// It is unknown whether the checkpoint they belong to exists. It is discarded as a completed
+    /// one is, once a later one is complete.
+    InDoubt,
     /// Nothing is known about the checkpoint they belong to, and they may be part of one that
     /// another coordinator completed or that this one retains.
     Unexpected,
@@ -228,7 +218,7 @@ pub enum LeaveReason {
 pub enum DiscardReason {
     /// Newer ones took its place under the retention setting.
     Subsumed,
-    /// It was stored after it had been aborted.
+    /// It had been aborted and was stored after that, or may have been.
     StoredTooLate,
     /// The job ended and the settings retain nothing.
     JobEnded,
@@ -297,8 +287,6 @@ pub enum Action<H> {
         checkpoint: CheckpointId,
         /// What to remove.
         payloads: Vec<H>,
-        /// Whether metadata has to be removed first.
-        metadata: MetadataPresence,
     },
     /// Leave these payloads' files in place and forget them: a checkpoint that exists may name
     /// them. What no metadata names is found by garbage collection.

@@ -130,7 +130,8 @@ impl<H> Coordinator<H> {
             _ => FinalCheckpoint::NotDue,
         };
         if !retained {
-            let all = self.retention.take_all();
+            let mut all = self.retention.take_all();
+            all.extend(std::mem::take(&mut self.held).into_keys());
             self.discard_completed(all, DiscardReason::JobEnded, out);
         }
     }

@@ -14,37 +14,42 @@
 //! - After [`Event::Shutdown`] only belated files are disposed of and requests refused.
 //!
 //! # States of a checkpoint
-//! `Unknown` has no record: never triggered, or ended and settled. `Retained` is completed and
-//! known to be kept, or a completed savepoint.
+//! `Unknown` has no record: never triggered, or ended and settled. `Abandoned` was aborted while
+//! being stored, and storage owes the answer. `Held` was aborted too, and exists or may exist.
+//! `Retained` is completed and known to be kept, or a completed savepoint.
 //!
-//! | event | Unknown | Collecting | Storing | Abandoned | Retained |
-//! |---|---|---|---|---|---|
-//! | trigger | SendBarriers, to Collecting (to Storing if all finished) | - | - | - | - |
-//! | acknowledged, last one missing | DiscardPayloads (1) | StoreMetadata, to Storing | - | - | - |
-//! | acknowledged, others missing | DiscardPayloads (1) | counted | - | - | - |
-//! | acknowledged again | DiscardPayloads (1) | LeavePayloads | LeavePayloads | LeavePayloads | LeavePayloads |
-//! | acknowledged by an unknown subtask | DiscardPayloads (1) | DiscardPayloads | DiscardPayloads | DiscardPayloads | LeavePayloads |
-//! | declined | ignored | abort | ignored (2) | ignored | ignored |
-//! | trigger failed | ignored | abort | abort, to Abandoned | ignored | ignored |
-//! | stored | ignored (3) | ignored (3) | complete | DiscardCompleted (4) | ignored |
-//! | store failed | LeavePayloads (3) | LeavePayloads (3) | abort, DiscardPayloads | DiscardPayloads (4) | LeavePayloads |
-//! | time is up | - | abort | abort, to Abandoned | - | - |
-//! | a later checkpoint completes | - | abort (5) | abort (5), to Abandoned | - | discarded when one too many |
-//! | a subtask finishes | - | counted without payload; StoreMetadata if last (6) | - | - | - |
-//! | a subtask fails, job restarts | - | abort | abort, to Abandoned | - (7) | - |
-//! | shutdown | - | abort | abort, to Abandoned | - | DiscardCompleted unless retained |
+//! | event | Unknown | Collecting | Storing | Abandoned | Held | Retained |
+//! |---|---|---|---|---|---|---|
+//! | trigger | SendBarriers, to Collecting (to Storing if all finished) | - | - | - | - | - |
+//! | acknowledged, last one missing | DiscardPayloads (1) | StoreMetadata, to Storing | - | - | - | - |
+//! | acknowledged, others missing | DiscardPayloads (1) | counted | - | - | - | - |
+//! | acknowledged again | DiscardPayloads (1) | LeavePayloads | LeavePayloads | LeavePayloads | LeavePayloads | LeavePayloads |
+//! | acknowledged by an unknown subtask | DiscardPayloads (1) | DiscardPayloads | DiscardPayloads | DiscardPayloads | DiscardPayloads | LeavePayloads |
+//! | declined | ignored | abort | ignored (2) | ignored | ignored | ignored |
+//! | trigger failed | ignored | abort | abort, to Abandoned | ignored | ignored | ignored |
+//! | stored | ignored (3) | ignored (3) | complete | to Held (4) | ignored | ignored |
+//! | store failed | LeavePayloads (3) | LeavePayloads (3) | abort, DiscardPayloads | DiscardPayloads | LeavePayloads (3) | LeavePayloads |
+//! | store failed, may have happened | LeavePayloads (3) | LeavePayloads (3) | abort, LeavePayloads, to Held | LeavePayloads, to Held (4) | LeavePayloads (3) | LeavePayloads |
+//! | time is up | - | abort | abort, to Abandoned | - | - | - |
+//! | a later checkpoint completes | - | abort (5) | abort (5), to Abandoned | - | DiscardCompleted (8) | discarded when one too many |
+//! | a subtask finishes | - | counted without payload; StoreMetadata if last (6) | - | - | - | - |
+//! | a subtask fails, job restarts | - | abort | abort, to Abandoned | - (7) | - (7) | - |
+//! | shutdown | - | abort | abort, to Abandoned | - | DiscardCompleted unless retained | DiscardCompleted unless retained |
 //!
 //! *Abort* is NotifyAborted, DiscardPayloads if payloads are here, RequestDone if it was asked
 //! for, and FailJob if it is one failure too many. *Complete* is NotifyAborted of the subsumed,
 //! NotifyComplete, DiscardCompleted of the surplus, RequestDone.
 //!
-//! 1. Numbers below the first one given out are another coordinator's: LeavePayloads.
+//! 1. Numbers below the first one given out are another coordinator's: LeavePayloads. So it is for
+//!    a checkpoint that existed and was discarded: it is deleted metadata first, and may be there
+//!    still.
 //! 2. Everything is acknowledged, hence durable: a decline can only be a stale message.
 //! 3. The executor's mistake, counted in the statistics; nothing is deleted on such ground.
-//! 4. After a shutdown that retains checkpoints it is left in place: a successor may restore it.
+//! 4. After a shutdown that retains nothing: DiscardCompleted.
 //! 5. Savepoints neither subsume nor are subsumed.
 //! 6. If finished subtasks are not allowed: abort.
 //! 7. The checkpoint the job restarts from evidently exists: to Retained.
+//! 8. Not before: another process that takes over may have begun from it.
 //!
 //! # States of the coordinator
 //! | event | Active | Failing | Stopped |
@@ -58,19 +63,17 @@
 //! | shutdown | abort all, to Stopped | to Stopped | ignored |
 //!
 //! # What may have happened after an abort
-//! A checkpoint aborted while it is being stored may exist in storage, now or a little later, and
-//! a crash may come before it is discarded. A restore then finds it whole and newest and may begin
-//! from it, which is correct: all its state is durable. It follows that listeners must keep
-//! prepared output of an aborted checkpoint until a later one completes. If a store that was
-//! reported failed takes effect only after its payloads were discarded, a damaged checkpoint
-//! remains; restore planning reports and skips it.
+//! A checkpoint aborted while it is being stored may exist in storage, now or a little later. A
+//! restore then finds it whole and newest and may begin from it, which is correct: all its state is
+//! durable. It follows that listeners must keep prepared output of an aborted checkpoint until a
+//! later one completes, and that nothing of it is deleted before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use millpond_state::{AttemptId, CheckpointId, SubtaskId};
 
-use super::action::{AbortReason, Action, LeaveReason, MetadataPresence, Refusal, RequestResult};
+use super::action::{AbortReason, Action, LeaveReason, Refusal, RequestResult};
 use super::event::{DeclineReason, Event, Moment, RequestId, StoreEffect, SubtaskMetrics};
 use super::requests::RequestQueue;
 use super::settings::ValidSettings;
@@ -119,7 +122,7 @@ pub(super) enum Progress<H> {
     Storing,
 }
 
-/// A checkpoint aborted while storage was at it: the answer is still to come.
+/// A checkpoint aborted while storage was at it.
 #[derive(Debug)]
 pub(super) struct Abandoned {
     pub(super) head: CheckpointHead,
@@ -155,6 +158,10 @@ pub struct Coordinator<H> {
     pub(super) next_id: CheckpointId,
     pub(super) in_flight: BTreeMap<CheckpointId, InFlight<H>>,
     pub(super) abandoned: BTreeMap<CheckpointId, Abandoned>,
+    /// Aborted checkpoints that exist or may exist: discarded once a later one is complete.
+    pub(super) held: BTreeMap<CheckpointId, Abandoned>,
+    /// The newest of those that existed and were handed over to be deleted.
+    pub(super) discarded: BTreeSet<CheckpointId>,
     pub(super) queue: RequestQueue,
     /// When the running period began: the last periodic trigger, or when all subtasks ran. `None`
     /// while one of them does not.
@@ -199,6 +206,8 @@ impl<H> Coordinator<H> {
             next_id: start.first_checkpoint,
             in_flight: BTreeMap::new(),
             abandoned: BTreeMap::new(),
+            held: BTreeMap::new(),
+            discarded: BTreeSet::new(),
             queue: RequestQueue::default(),
             period_start: None,
             last_end: None,
@@ -334,7 +343,9 @@ impl<H> Coordinator<H> {
         out: &mut Vec<Action<H>>,
     ) {
         let payloads = vec![payload];
-        if self.retention.is_kept(id) || (self.abandoned.contains_key(&id) && at.is_some()) {
+        let may_exist = self.abandoned.contains_key(&id) || self.held.contains_key(&id);
+        let existed = self.retention.is_kept(id) || self.discarded.contains(&id);
+        if existed || (may_exist && at.is_some()) {
             self.stats.duplicate(id);
             out.push(leave(id, payloads, LeaveReason::Duplicate));
         } else if id < self.first_id {
@@ -370,8 +381,8 @@ impl<H> Coordinator<H> {
         let storing = |it: &InFlight<H>| matches!(it.progress, Progress::Storing);
         if self.in_flight.get(&id).is_some_and(storing) {
             self.complete(id, out);
-        } else if self.abandoned.remove(&id).is_some() {
-            self.settle_late_store(id, out);
+        } else if let Some(abandoned) = self.abandoned.remove(&id) {
+            self.hold(abandoned, out);
         } else if !self.retention.is_kept(id) {
             self.stats.unexpected();
         }
@@ -385,23 +396,21 @@ impl<H> Coordinator<H> {
         out: &mut Vec<Action<H>>,
     ) {
         let id = stored.head.id;
-        let metadata = match effect {
-            StoreEffect::DidNotHappen => MetadataPresence::NotWritten,
-            StoreEffect::MayHaveHappened => MetadataPresence::MayExist,
-        };
         let payloads = stored.into_payloads();
         let storing = |it: &InFlight<H>| matches!(it.progress, Progress::Storing);
         if self.in_flight.get(&id).is_some_and(storing) {
             if let Some(in_flight) = self.in_flight.remove(&id) {
-                let returned = Some((payloads, metadata));
+                let record = Abandoned { head: in_flight.head.clone(), bytes: in_flight.bytes };
+                let returned = Some((payloads, effect));
                 self.end_aborted(in_flight, returned, AbortReason::StoreFailed(reason), out);
+                if effect == StoreEffect::MayHaveHappened {
+                    self.hold(record, out);
+                }
             }
-        } else if self.abandoned.remove(&id).is_some() {
-            let successor = self.lifecycle == Lifecycle::Stopped { retained: true };
-            if successor && metadata == MetadataPresence::MayExist {
-                out.push(leave(id, payloads, LeaveReason::LeftToSuccessor));
-            } else {
-                out.push(Action::DiscardPayloads { checkpoint: id, payloads, metadata });
+        } else if let Some(abandoned) = self.abandoned.remove(&id) {
+            out.push(return_payloads(id, payloads, effect));
+            if effect == StoreEffect::MayHaveHappened {
+                self.hold(abandoned, out);
             }
         } else {
             // Fail closed: these may be the files of a checkpoint that is retained.
@@ -428,7 +437,19 @@ impl<H> Coordinator<H> {
 
 /// Disposes of payloads that no metadata of ours names.
 pub(super) fn discard<H>(checkpoint: CheckpointId, payloads: Vec<H>) -> Action<H> {
-    Action::DiscardPayloads { checkpoint, payloads, metadata: MetadataPresence::NotWritten }
+    Action::DiscardPayloads { checkpoint, payloads }
+}
+
+/// What becomes of payloads that storage gave back.
+pub(super) fn return_payloads<H>(
+    checkpoint: CheckpointId,
+    payloads: Vec<H>,
+    effect: StoreEffect,
+) -> Action<H> {
+    match effect {
+        StoreEffect::DidNotHappen => discard(checkpoint, payloads),
+        StoreEffect::MayHaveHappened => leave(checkpoint, payloads, LeaveReason::InDoubt),
+    }
 }
 
 fn leave<H>(checkpoint: CheckpointId, payloads: Vec<H>, reason: LeaveReason) -> Action<H> {

@@ -13,7 +13,7 @@ mod trigger;
 
 pub use action::{
     AbortReason, Action, BarrierOptions, CheckpointKind, DiscardReason, FailJobReason, LeaveReason,
-    MetadataPresence, Phase, Refusal, RequestResult,
+    Phase, Refusal, RequestResult,
 };
 pub use event::{
     DeclineReason, Event, Moment, RequestId, Shutdown, StoreEffect, SubtaskMetrics, TriggerRequest,

@@ -3,13 +3,20 @@
 use millpond_state::CheckpointId;
 
 use super::action::{
-    AbortReason, Action, CheckpointKind, DiscardReason, FailJobReason, MetadataPresence, Phase,
-    Refusal, RequestResult,
+    AbortReason, Action, CheckpointKind, DiscardReason, FailJobReason, Phase, Refusal,
+    RequestResult,
 };
-use super::machine::{Abandoned, Coordinator, FinalCheckpoint, InFlight, Lifecycle, Progress};
+use super::event::StoreEffect;
+use super::machine::{
+    Abandoned, Coordinator, FinalCheckpoint, InFlight, Lifecycle, Progress, return_payloads,
+};
 use crate::completed::CompletedCheckpoint;
 use crate::failure::Verdict;
 use crate::pending::CheckpointHead;
+
+/// So many of the newest discarded checkpoints are remembered, to tell a repeated acknowledgement
+/// of one, whose deletion may be under way, from a late one of an aborted checkpoint.
+const DISCARDED_REMEMBERED_MAX: usize = 4_096;
 
 impl<H> Coordinator<H> {
     /// Aborts every checkpoint whose time is up.
@@ -47,6 +54,9 @@ impl<H> Coordinator<H> {
         let completed = self.completed(&in_flight.head, in_flight.bytes);
         let surplus = self.retention.add(completed.clone());
         out.push(Action::NotifyComplete { completed, commit: !kind.is_savepoint() });
+        if !kind.is_savepoint() {
+            self.discard_held_before(id, out);
+        }
         self.discard_completed(surplus, DiscardReason::Subsumed, out);
         if let Some(request) = in_flight.request {
             out.push(Action::RequestDone { request, result: RequestResult::Completed(id) });
@@ -79,7 +89,7 @@ impl<H> Coordinator<H> {
     pub(super) fn end_aborted(
         &mut self,
         in_flight: InFlight<H>,
-        returned: Option<(Vec<H>, MetadataPresence)>,
+        returned: Option<(Vec<H>, StoreEffect)>,
         reason: AbortReason,
         out: &mut Vec<Action<H>>,
     ) {
@@ -91,18 +101,18 @@ impl<H> Coordinator<H> {
             reason: reason.clone(),
             latest_completed,
         });
-        let (payloads, metadata) = match (progress, returned) {
+        let (payloads, effect) = match (progress, returned) {
             (_, Some(returned)) => returned,
             (Progress::Collecting(pending), None) => {
-                (pending.into_payloads(), MetadataPresence::NotWritten)
+                (pending.into_payloads(), StoreEffect::DidNotHappen)
             }
             (Progress::Storing, None) => {
                 self.abandoned.insert(id, Abandoned { head, bytes });
-                (Vec::new(), MetadataPresence::NotWritten)
+                (Vec::new(), StoreEffect::DidNotHappen)
             }
         };
-        if !payloads.is_empty() || metadata == MetadataPresence::MayExist {
-            out.push(Action::DiscardPayloads { checkpoint: id, payloads, metadata });
+        if !payloads.is_empty() {
+            out.push(return_payloads(id, payloads, effect));
         }
         if let Some(request) = request {
             let result = RequestResult::Aborted { checkpoint: id, reason: reason.clone() };
@@ -118,19 +128,36 @@ impl<H> Coordinator<H> {
         }
     }
 
-    /// An abandoned checkpoint came to exist after all.
-    pub(super) fn settle_late_store(&self, id: CheckpointId, out: &mut Vec<Action<H>>) {
-        // After a shutdown that retains, a successor may restore from it by now.
-        if self.lifecycle != (Lifecycle::Stopped { retained: true }) {
-            let reason = DiscardReason::StoredTooLate;
-            out.push(Action::DiscardCompleted { checkpoint: id, reason });
+    /// An aborted checkpoint exists, or may exist. A process that takes over may have begun from it
+    /// unless a later one is complete: only then it may go.
+    pub(super) fn hold(&mut self, aborted: Abandoned, out: &mut Vec<Action<H>>) {
+        let id = aborted.head.id;
+        let subsumed = self.retention.latest_checkpoint().is_some_and(|latest| latest.id > id);
+        match self.lifecycle {
+            // It is for a successor to decide on.
+            Lifecycle::Stopped { retained: true } => {}
+            Lifecycle::Stopped { retained: false } => {
+                self.discard_completed(vec![id], DiscardReason::JobEnded, out);
+            }
+            _ if subsumed => self.discard_completed(vec![id], DiscardReason::StoredTooLate, out),
+            _ => {
+                self.held.insert(id, aborted);
+            }
         }
+    }
+
+    /// Discards the aborted checkpoints before `id`, which is complete.
+    fn discard_held_before(&mut self, id: CheckpointId, out: &mut Vec<Action<H>>) {
+        let later = self.held.split_off(&id);
+        let earlier = std::mem::replace(&mut self.held, later);
+        let earlier = earlier.into_keys().collect();
+        self.discard_completed(earlier, DiscardReason::StoredTooLate, out);
     }
 
     /// The job starts from `id`, so it exists; if it was abandoned, it must not be discarded when
     /// storage gives its answer.
     pub(super) fn adopt(&mut self, id: CheckpointId, out: &mut Vec<Action<H>>) {
-        if let Some(abandoned) = self.abandoned.remove(&id) {
+        if let Some(abandoned) = self.abandoned.remove(&id).or_else(|| self.held.remove(&id)) {
             let completed = self.completed(&abandoned.head, abandoned.bytes);
             let surplus = self.retention.add(completed);
             self.discard_completed(surplus, DiscardReason::Subsumed, out);
@@ -138,11 +165,15 @@ impl<H> Coordinator<H> {
     }
 
     pub(super) fn discard_completed(
-        &self,
+        &mut self,
         ids: Vec<CheckpointId>,
         reason: DiscardReason,
         out: &mut Vec<Action<H>>,
     ) {
+        self.discarded.extend(&ids);
+        while self.discarded.len() > DISCARDED_REMEMBERED_MAX {
+            self.discarded.pop_first();
+        }
         out.extend(
             ids.into_iter().map(|checkpoint| Action::DiscardCompleted { checkpoint, reason }),
         );

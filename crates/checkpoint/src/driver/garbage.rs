@@ -41,6 +41,13 @@ impl Garbage {
     }
 }
 
+/// A checkpoint's folder with metadata in it.
+struct Found {
+    folder: String,
+    metadata: Result<CheckpointMetadata, String>,
+    is_void: bool,
+}
+
 impl CheckpointStorage {
     /// Says what each object of the storage is; nothing is deleted. Only orphans older than
     /// `safe_age_ms` at the time `now_wall_ms`, in milliseconds since 1970, are deletable. Of a job
@@ -56,10 +63,16 @@ impl CheckpointStorage {
             let age_ms = written.map(|written| now_wall_ms.saturating_sub(written));
             listed.push((object.path.to_string(), object.len, age_ms));
         }
-        let found: Vec<(String, Result<CheckpointMetadata, String>)> = self
-            .list()?
+        let metadata = self.list_metadata()?;
+        // The log last, too: an entry comes after the metadata.
+        let history = self.read_log()?;
+        let found: Vec<Found> = metadata
             .into_iter()
-            .map(|it| (name::folder(it.id), it.metadata.map_err(|error| error.to_string())))
+            .map(|it| Found {
+                is_void: history.as_ref().is_some_and(|history| it.is_void(history)),
+                folder: name::folder(it.id),
+                metadata: it.metadata.map_err(|error| error.to_string()),
+            })
             .collect();
         let objects: Vec<ListedObject<'_>> = listed
             .iter()
@@ -67,9 +80,10 @@ impl CheckpointStorage {
             .collect();
         let checkpoints: Vec<GcCheckpoint<'_>> = found
             .iter()
-            .map(|(folder, metadata)| GcCheckpoint {
-                folder,
-                metadata: metadata.as_ref().map_err(String::as_str),
+            .map(|it| GcCheckpoint {
+                folder: &it.folder,
+                metadata: it.metadata.as_ref().map_err(String::as_str),
+                is_void: it.is_void,
             })
             .collect();
         let plan = plan_gc(&GcFacts {

@@ -17,7 +17,7 @@ use crate::error::{ErrorKind, Result};
 use crate::name;
 
 /// What a subtask acknowledges a checkpoint with.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SubtaskSnapshot {
     /// Its keyed state, if it has any.
     pub keyed: Option<KeyedPart>,
@@ -37,7 +37,7 @@ impl SubtaskSnapshot {
 }
 
 /// Keyed state of a subtask, durable in storage.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyedPart {
     pub(super) handle: KeyedStateHandle,
     pub(super) key_groups: KeyGroupRange,

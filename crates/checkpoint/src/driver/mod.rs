@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! <root>/_job                                                who owns the folder (text)
+//! <root>/log/<i>                                             which checkpoints exist (text)
 //! <root>/shared/<attempt>-<n>-<vertex>-<hash>-<subtask>-<i>  objects that checkpoints share
 //! <root>/chk-<n>/<attempt>-<vertex>-<hash>-<subtask>.full    keyed state of one subtask
-//! <root>/chk-<n>/_metadata                                   published last: the checkpoint exists
+//! <root>/chk-<n>/_metadata                                   published last but for the log
 //! ```
 //!
 //! `docs/formats.md` has the spelling of each part. File names carry the execution attempt, so that
-//! no name is ever used twice: a late writer of an earlier attempt can neither overwrite nor
-//! complete anything. Metadata is created only if absent: of two coordinators at most one completes
-//! a checkpoint.
+//! no name is ever used twice: a late writer of an earlier attempt overwrites nothing. Metadata and
+//! entries of the log are created only if absent: of two coordinators only the one whose attempt
+//! began last completes a checkpoint, see [`AttemptLog`].
 //!
 //! Deletion goes the other way round: metadata first, so that no checkpoint ever exists whose files
 //! are gone.
@@ -22,6 +23,7 @@ mod folder;
 mod garbage;
 mod keyed_state;
 mod local;
+mod log;
 mod native;
 mod operator_state;
 mod reads;
@@ -34,6 +36,7 @@ pub use folder::{CheckpointFolder, EntriesReader, StoredEntries};
 pub use garbage::{FoundObject, Garbage};
 pub use keyed_state::{KeyedPart, KeyedStateSource, SubtaskSnapshot, WriteKeyedState};
 pub use local::{LocalCopies, LocalCopiesListener, LocalProblem};
+pub use log::{AttemptLog, AttemptStart, CheckpointHistory};
 pub use native::ObjectPart;
 pub use operator_state::operator_state_parts;
 pub use reads::RestoredBytes;
@@ -46,7 +49,7 @@ use millpond_state::CheckpointId;
 use millpond_storage::{Effect, StorageError, Store, StoreExt, StorePath};
 
 use self::adapter::read_small;
-use crate::coordinator::{MetadataPresence, StoreEffect};
+use crate::coordinator::StoreEffect;
 use crate::error::{CheckpointError, ErrorKind, Result};
 use crate::name;
 
@@ -82,6 +85,13 @@ pub struct FoundCheckpoint {
     pub folder: CheckpointFolder,
     /// Its metadata, or why that cannot be read. A folder without metadata is not listed.
     pub metadata: Result<CheckpointMetadata>,
+}
+
+impl FoundCheckpoint {
+    /// Whether it is known never to have come to exist.
+    fn is_void(&self, history: &CheckpointHistory) -> bool {
+        self.metadata.as_ref().is_ok_and(|metadata| history.is_void(self.id, metadata.attempt))
+    }
 }
 
 impl CheckpointStorage {
@@ -120,11 +130,22 @@ impl CheckpointStorage {
         Ok(CheckpointFolder::new(Arc::clone(&self.store), Some(path)))
     }
 
-    /// All checkpoints that exist, oldest first. One whose metadata is damaged is listed as such.
+    /// All checkpoints that exist, as far as a listing shows them, oldest first. One whose metadata
+    /// is damaged is listed as such. To choose where a job starts, use
+    /// [`list_existing`](Self::list_existing), which believes no listing.
     ///
     /// # Errors
-    /// [`ErrorKind::Storage`] if the store cannot be listed.
+    /// [`ErrorKind::Storage`] if the store cannot be listed; as [`history`](Self::history).
     pub fn list(&self) -> Result<Vec<FoundCheckpoint>> {
+        let mut found = self.list_metadata()?;
+        if let Some(history) = self.read_log()? {
+            found.retain(|it| !it.is_void(&history));
+        }
+        Ok(found)
+    }
+
+    /// Everything with metadata, whether it exists or not.
+    fn list_metadata(&self) -> Result<Vec<FoundCheckpoint>> {
         let mut found = Vec::new();
         for (id, path) in self.numbered_folders()? {
             let folder = CheckpointFolder::new(Arc::clone(&self.store), Some(path));
@@ -153,14 +174,16 @@ impl CheckpointStorage {
         Ok(newest.map_or(CheckpointId::new(1), CheckpointId::next))
     }
 
-    /// Deletes what attempts that died left in folders without metadata. The caller must be the
-    /// only one that writes checkpoints here. Returns how many objects were deleted.
+    /// Deletes the folders without metadata of checkpoints before `first`, the first number of the
+    /// attempt that starts: what dead attempts left, and nothing refers to. Numbers from there on
+    /// may be those of a successor, which may have begun by now. Returns how many objects were
+    /// deleted.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] if the store cannot be listed or something cannot be deleted.
-    pub fn remove_incomplete(&self) -> Result<usize> {
+    pub fn remove_incomplete(&self, first: CheckpointId) -> Result<usize> {
         let mut removed = 0;
-        for (_, path) in self.numbered_folders()? {
+        for (_, path) in self.numbered_folders()?.into_iter().filter(|(id, _)| *id < first) {
             let metadata = path.join(name::METADATA).map_err(storage)?;
             if !self.store.exists(&metadata).map_err(storage)? {
                 removed += self.store.delete_prefix(&path).map_err(storage)?;
@@ -212,8 +235,9 @@ impl CheckpointStorage {
         }
     }
 
-    /// Publishes a checkpoint's metadata, atomically and only if absent: from then on the
-    /// checkpoint exists.
+    /// Publishes a checkpoint's metadata, atomically and only if absent: in a storage without a log
+    /// the checkpoint exists from then on. A job publishes with [`AttemptLog::publish`], so that no
+    /// process which it has superseded can.
     ///
     /// # Errors
     /// [`PublishError`], which says whether it may have happened.
@@ -255,16 +279,8 @@ impl CheckpointStorage {
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] for the first that cannot be deleted; all are tried.
-    pub fn discard_snapshots(
-        &self,
-        id: CheckpointId,
-        snapshots: &[SubtaskSnapshot],
-        metadata: MetadataPresence,
-    ) -> Result<()> {
+    pub fn discard_snapshots(&self, id: CheckpointId, snapshots: &[SubtaskSnapshot]) -> Result<()> {
         let folder = self.folder(id)?;
-        if metadata == MetadataPresence::MayExist {
-            self.store.delete(&folder.path(name::METADATA)?).map_err(storage)?;
-        }
         let mut outcome = Ok(());
         let files = snapshots.iter().flat_map(SubtaskSnapshot::files);
         for file in files.filter(|file| !file.is_shared()) {

@@ -5,7 +5,7 @@
 //! - Deletions are carried out one after the other in the order in which they were handed out; one
 //!   that fails is tried again before any later one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use millpond_snapshot::CheckpointMetadata;
@@ -13,7 +13,9 @@ use millpond_snapshot::metadata::CheckpointKind;
 use millpond_state::CheckpointId;
 use millpond_storage::{StoreExt, StorePath};
 
+use super::log::AttemptLog;
 use super::{CheckpointStorage, FoundCheckpoint, storage};
+use crate::completed::CompletedCheckpoint;
 use crate::error::Result;
 use crate::registry::{
     Deletion, FoundCheckpoints, RegistrySettings, RestoreMode, SharedFileRegistry, StoredCheckpoint,
@@ -33,6 +35,33 @@ impl SharedFiles {
     /// Tells the registry an event, or asks it something.
     pub fn with<R>(&self, event: impl FnOnce(&mut SharedFileRegistry) -> R) -> R {
         event(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a coordinator retains at the start of the attempt that `log` is of: the checkpoints in
+    /// `storage` that exist, are the job's to delete, and are no savepoints.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if metadata cannot be read.
+    pub fn owned(
+        &self,
+        storage: &CheckpointStorage,
+        log: &AttemptLog,
+    ) -> Result<Vec<CompletedCheckpoint>> {
+        let ours: BTreeSet<CheckpointId> = self.with(|files| files.retained().collect());
+        let mut owned = Vec::new();
+        for id in log.found().filter(|id| ours.contains(id)) {
+            let Ok(metadata) = storage.folder(id)?.load() else { continue };
+            if metadata.kind != CheckpointKind::Savepoint {
+                owned.push(CompletedCheckpoint {
+                    id,
+                    kind: super::facts_of(&metadata).kind,
+                    triggered_wall_ms: metadata.triggered_at_ms,
+                    completed_wall_ms: metadata.completed_at_ms,
+                    bytes: metadata.data_bytes(),
+                });
+            }
+        }
+        Ok(owned)
     }
 
     /// Takes over what the registry says may be deleted; whether there is something to delete.
@@ -62,17 +91,27 @@ impl Stored {
 }
 
 impl CheckpointStorage {
-    /// The shared files of the checkpoints that are in the storage now. Savepoints among them are
-    /// left alone, with all that they refer to. Call it once at the start of an execution attempt,
-    /// when nothing else writes checkpoints here.
+    /// The shared files of the checkpoints that are in the storage now, for an engine that keeps no
+    /// log. Savepoints among them are left alone, with all that they refer to. Call it once at the
+    /// start of an execution attempt, when nothing else writes checkpoints here.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the storage cannot be listed;
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if checkpoints contradict
     /// each other on a file.
     pub fn open_shared_files(&self, settings: RegistrySettings) -> Result<SharedFiles> {
+        self.shared_files_of(self.list()?, settings, None)
+    }
+
+    /// `offered`: the one checkpoint whose files may be used again, if not all.
+    pub(super) fn shared_files_of(
+        &self,
+        found: Vec<FoundCheckpoint>,
+        settings: RegistrySettings,
+        offered: Option<&BTreeSet<CheckpointId>>,
+    ) -> Result<SharedFiles> {
         let (mut owned, mut kept, mut unreadable) = (Vec::new(), Vec::new(), false);
-        for found in self.list()? {
+        for found in found {
             let is_kept = self.is_kept(&found)?;
             let Ok(metadata) = found.metadata else {
                 unreadable = true;
@@ -83,7 +122,7 @@ impl CheckpointStorage {
         }
         let owned: Vec<StoredCheckpoint<'_>> = owned.iter().map(Stored::view).collect();
         let kept: Vec<StoredCheckpoint<'_>> = kept.iter().map(Stored::view).collect();
-        let found = FoundCheckpoints { owned: &owned, kept: &kept, unreadable };
+        let found = FoundCheckpoints { owned: &owned, kept: &kept, unreadable, offered };
         Ok(SharedFiles {
             registry: Mutex::new(SharedFileRegistry::rebuild(settings, &found)?),
             deletions: Mutex::default(),
@@ -120,39 +159,10 @@ impl CheckpointStorage {
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the storage fails.
     pub fn is_kept(&self, found: &FoundCheckpoint) -> Result<bool> {
         let kind = found.metadata.as_ref().ok().map(|metadata| metadata.kind);
-        Ok(kind == Some(CheckpointKind::Savepoint)
-            || self.is_marked(found.id, crate::name::KEPT)?)
-    }
-
-    /// Marks a checkpoint that is not the job's to delete as one that the job has gone back to
-    /// before: it stays, but it is not the newest of the job's history any more.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the marker cannot be set.
-    pub fn abandon(&self, id: CheckpointId) -> Result<()> {
-        self.mark(&self.folder(id)?.path(crate::name::ABANDONED)?)
-    }
-
-    /// Takes such a mark away: the job goes on from that checkpoint after all.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the marker cannot be removed.
-    pub fn readopt(&self, id: CheckpointId) -> Result<()> {
-        let marker = self.folder(id)?.path(crate::name::ABANDONED)?;
-        self.store.delete(&marker).map_err(storage)
-    }
-
-    /// Whether the job has gone [back to before](Self::abandon) this checkpoint.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the storage fails.
-    pub fn is_abandoned(&self, id: CheckpointId) -> Result<bool> {
-        self.is_marked(id, crate::name::ABANDONED)
-    }
-
-    fn is_marked(&self, id: CheckpointId, marker: &str) -> Result<bool> {
-        let marker = self.folder(id)?.path(marker)?;
-        self.store.exists(&marker).map_err(storage)
+        if kind == Some(CheckpointKind::Savepoint) {
+            return Ok(true);
+        }
+        self.store.exists(&found.folder.path(crate::name::KEPT)?).map_err(storage)
     }
 
     fn mark(&self, marker: &StorePath) -> Result<()> {

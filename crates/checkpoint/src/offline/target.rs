@@ -7,8 +7,9 @@ use millpond_snapshot::CheckpointMetadata;
 use millpond_storage::{Effect, Store, StoreExt, StorePath};
 
 use super::invalid;
-use crate::driver::{CheckpointFolder, ObjectSink, storage};
+use crate::driver::{CheckpointFolder, CheckpointStorage, ObjectSink, storage};
 use crate::error::Result;
+use crate::name;
 
 /// The file that makes a checkpoint exist.
 const METADATA: &str = "_metadata";
@@ -74,6 +75,12 @@ impl Target {
             return Err(storage(error));
         }
         self.published = true;
+        if let Some(folder) = &self.folder
+            && name::parse_folder(folder.as_str()) == Some(metadata.checkpoint)
+        {
+            // It is in a checkpoint storage, perhaps a job's.
+            CheckpointStorage::new(Arc::clone(&self.store)).enter(metadata)?;
+        }
         Ok(self.folder())
     }
 }

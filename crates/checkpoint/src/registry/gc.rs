@@ -35,6 +35,9 @@ pub struct GcCheckpoint<'a> {
     pub folder: &'a str,
     /// Its metadata, or why that cannot be read.
     pub metadata: Result<&'a CheckpointMetadata, &'a str>,
+    /// Whether it never came to exist although its metadata is there: it refers to nothing, and the
+    /// metadata is an orphan.
+    pub is_void: bool,
 }
 
 /// What is known of a checkpoint storage.
@@ -133,7 +136,7 @@ type Needed = BTreeMap<String, Option<u64>>;
 
 fn find_needed(facts: &GcFacts<'_>) -> Needed {
     let mut needed = Needed::new();
-    for checkpoint in facts.checkpoints {
+    for checkpoint in facts.checkpoints.iter().filter(|it| !it.is_void) {
         needed.insert(format!("{}/{}", checkpoint.folder, name::METADATA), None);
         let Ok(metadata) = checkpoint.metadata else { continue };
         for file in metadata.files() {
@@ -205,6 +208,7 @@ fn classify(
     let written_for = match ObjectKind::of(object.name) {
         Some(ObjectKind::Owner) => return ObjectClass::Referenced,
         Some(ObjectKind::Data(checkpoint)) => checkpoint,
+        Some(ObjectKind::Metadata(checkpoint)) if is_void(object.name, facts) => checkpoint,
         // Only ever reached if the checkpoint was not read.
         Some(ObjectKind::Metadata(_)) => return ObjectClass::Undecided,
         None => return ObjectClass::UnknownName,
@@ -218,4 +222,10 @@ fn classify(
     } else {
         ObjectClass::Orphan
     }
+}
+
+/// Whether this is the metadata of a checkpoint that does not exist.
+fn is_void(metadata: &str, facts: &GcFacts<'_>) -> bool {
+    let folder = metadata.rsplit_once('/').map_or("", |(folder, _)| folder);
+    facts.checkpoints.iter().any(|it| it.is_void && it.folder == folder)
 }

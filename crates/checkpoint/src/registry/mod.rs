@@ -32,6 +32,7 @@
 //! | complete | refused | refused | to Retained; spares it was offered and did not use go | to Retained | nothing |
 //! | abort | nothing | to Unknown; its files are spare | to Abandoned | nothing | nothing |
 //! | store failed | nothing | nothing | to Unknown; its files are spare | to Unknown; its files are spare | nothing |
+//! | store failed, may have happened | nothing | nothing | to Retained (3) | to Retained (3) | nothing |
 //! | discard | nothing | nothing | nothing | nothing | to Unknown; folder deletable, its files released (2) |
 //! | restore, claim | to Retained | refused | refused | refused | nothing |
 //! | restore, no-claim | its files are foreign | refused | refused | refused | to Unknown; its files are foreign |
@@ -43,8 +44,10 @@
 //! 1. Spare if no later checkpoint has completed. Otherwise the report may be the repetition of one
 //!    whose files are gone: nothing refers to them, so they are handed out. Numbers below the first
 //!    one begun, or above the newest, are another process's: nothing is done.
-//! 2. One that completed after it had been aborted leaves its files as spares. The folder of a
-//!    claimed savepoint whose own files are in use is deletable once they are not.
+//! 2. One that completed, or may have, after it had been aborted leaves its files as spares. The
+//!    folder of a claimed savepoint whose own files are in use is deletable once they are not.
+//! 3. It may exist, and a process that takes over may begin from it: it is for the coordinator to
+//!    discard it once a later one is complete.
 //!
 //! # How it fails
 //! What it refuses changes nothing, but for the files that a refused report listed before the one

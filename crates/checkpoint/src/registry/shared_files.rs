@@ -10,7 +10,7 @@ use super::file::{
 use super::homes::Homes;
 use super::objects::{Logical, Object, Objects, Tick, invalid};
 use super::space::{SpaceStats, plan_withheld};
-use crate::coordinator::{CheckpointKind, MetadataPresence};
+use crate::coordinator::{CheckpointKind, StoreEffect};
 use crate::error::Result;
 use crate::name;
 
@@ -41,6 +41,9 @@ pub struct FoundCheckpoints<'a> {
     /// Whether there are checkpoints whose metadata cannot be read. What they refer to is unknown,
     /// so no object that is older than the registry is ever deleted by it.
     pub unreadable: bool,
+    /// The checkpoints whose files may be re-used, besides claimed savepoints; `None`: all owned
+    /// ones.
+    pub offered: Option<&'a BTreeSet<CheckpointId>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub struct SharedFileRegistry {
     /// Names of objects that belong to others: never deleted, never offered.
     foreign: BTreeSet<String>,
     unreadable: bool,
+    /// Names of objects of ours that are never offered.
+    unoffered: BTreeSet<String>,
     /// The first and the newest checkpoint that began here.
     begun: Option<(CheckpointId, CheckpointId)>,
     /// Uploads for checkpoints up to this one are not kept for re-use any more.
@@ -105,6 +110,9 @@ impl SharedFileRegistry {
                 return Err(twice(stored.id()));
             }
             registry.adopt(stored)?;
+        }
+        if let Some(offered) = found.offered {
+            registry.withhold_others(offered);
         }
         Ok(registry)
     }
@@ -303,19 +311,24 @@ impl SharedFileRegistry {
         }
     }
 
-    /// The metadata could not be published: the checkpoint came to nothing. If it may be there all
-    /// the same, it is to be deleted before any file it names. Unknown and completed checkpoints
-    /// are left alone.
-    pub fn store_failed(&mut self, checkpoint: CheckpointId, metadata: MetadataPresence) {
+    /// The checkpoint could not be published and came to nothing. If it may exist all the same it
+    /// is retained until [`discard`](Self::discard): a restore may begin from it. Unknown and
+    /// completed checkpoints are left alone.
+    pub fn store_failed(&mut self, checkpoint: CheckpointId, effect: StoreEffect) {
         let Some(entry) = self.checkpoints.get(&checkpoint) else { return };
         if !matches!(entry.state, State::Storing | State::Abandoned) {
             return;
         }
-        if metadata == MetadataPresence::MayExist {
-            let folder = name::folder(checkpoint);
-            self.deletions.push(Deletion::Folder { checkpoint, folder });
+        match effect {
+            StoreEffect::DidNotHappen => self.give_up(checkpoint),
+            StoreEffect::MayHaveHappened => {
+                self.now += 1;
+                if let Some(entry) = self.checkpoints.get_mut(&checkpoint) {
+                    entry.state = State::Retained { folder: name::folder(checkpoint), late: true };
+                }
+                self.sweep();
+            }
         }
-        self.give_up(checkpoint);
     }
 
     /// A completed checkpoint is not retained any longer, because it is subsumed or nobody wants
@@ -382,7 +395,10 @@ impl SharedFileRegistry {
 
     /// Whether the checkpoint, as it is under way, may refer to the file from now on.
     fn may_reuse(&self, checkpoint: CheckpointId, entry: &Entry, logical: &Logical) -> bool {
-        pins(checkpoint, entry, logical) && !self.foreign.contains(logical.file.object.name())
+        let name = logical.file.object.name();
+        pins(checkpoint, entry, logical)
+            && !self.foreign.contains(name)
+            && !self.unoffered.contains(name)
     }
 
     fn count_new(&mut self, checkpoint: CheckpointId, file: SharedFile) -> Result<()> {
@@ -483,6 +499,18 @@ impl SharedFileRegistry {
         };
         self.checkpoints.insert(id, entry);
         Ok(())
+    }
+
+    /// Offers nothing but the files of these checkpoints: another process may yet delete others.
+    fn withhold_others(&mut self, offered: &BTreeSet<CheckpointId>) {
+        let names = |entry: &Entry| entry.files.iter().map(|place| place.0.to_string()).collect();
+        let (ours, others): (Vec<_>, Vec<_>) =
+            self.checkpoints.iter().partition(|(id, _)| offered.contains(id));
+        let ours: BTreeSet<String> =
+            ours.into_iter().flat_map(|(_, it)| -> Vec<_> { names(it) }).collect();
+        let others: BTreeSet<String> =
+            others.into_iter().flat_map(|(_, it)| -> Vec<_> { names(it) }).collect();
+        self.unoffered = &others - &ours;
     }
 
     /// Leaves a checkpoint that exists, and all it refers to, to its owner.

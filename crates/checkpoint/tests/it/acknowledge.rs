@@ -129,3 +129,15 @@ fn answers_of_storage_that_fit_nothing_delete_nothing() {
     assert!(engine.stored(1).is_empty(), "said twice");
     assert_eq!(engine.retained(), [1]);
 }
+
+// Simulator seed 188168: the metadata was still there when a file that it names was deleted.
+#[test]
+fn a_late_acknowledgement_of_a_checkpoint_that_was_discarded_deletes_nothing() {
+    let mut engine = Engine::pipeline(CoordinatorSettings { retained_max: 1, ..settings() });
+    for request in 1..3 {
+        engine.manual(request);
+        engine.complete(request);
+    }
+    assert_eq!(engine.retained(), [2]);
+    assert_eq!(engine.ack(1, "sum[0]"), ["leave 1: 1/sum[0] (Duplicate)"]);
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use millpond_checkpoint::{
     Action, CheckpointMode, CheckpointToStore, CompletedCheckpoint, Coordinator,
-    CoordinatorSettings, CoordinatorStart, DeclineReason, Event, Exchange, InputSpec,
-    MetadataPresence, Moment, RequestId, RequestResult, Shutdown, StoreEffect, SubtaskMetrics,
-    SubtaskPart, SubtaskState, Topology, TriggerRequest, VertexSpec,
+    CoordinatorSettings, CoordinatorStart, DeclineReason, Event, Exchange, InputSpec, Moment,
+    RequestId, RequestResult, Shutdown, StoreEffect, SubtaskMetrics, SubtaskPart, SubtaskState,
+    Topology, TriggerRequest, VertexSpec,
 };
 use millpond_state::{AttemptId, CheckpointId, SubtaskId};
 
@@ -276,12 +276,8 @@ impl Engine {
                 let latest = latest_completed.map_or("none".into(), |it| it.to_string());
                 format!("abort {checkpoint}: {reason} (latest {latest})")
             }
-            Action::DiscardPayloads { checkpoint, payloads, metadata } => {
-                let mut line = format!("discard {checkpoint}: {}", text(&payloads));
-                if metadata == MetadataPresence::MayExist {
-                    self.stored.remove(&checkpoint.get());
-                    line.push_str(" after its metadata");
-                }
+            Action::DiscardPayloads { checkpoint, payloads } => {
+                let line = format!("discard {checkpoint}: {}", text(&payloads));
                 self.remove_unreferenced(payloads.into_iter().flatten().collect());
                 line
             }

@@ -32,12 +32,31 @@ fn a_checkpoint_that_cannot_be_stored_is_aborted_counted_and_its_files_go_but_ol
 
 // C-10
 #[test]
-fn metadata_that_may_exist_is_removed_before_the_files_it_names() {
+fn a_checkpoint_that_may_exist_stays_with_its_files_until_a_later_one_is_complete() {
     let mut engine = Engine::pipeline(tolerant());
     engine.manual(1);
     engine.ack_all(1);
     let lines = engine.store_failed(1, StoreEffect::MayHaveHappened);
-    assert_eq!(lines[1], "discard 1: 1/src[0] 1/sum[0] after its metadata");
+    assert_eq!(lines[1], "leave 1: 1/src[0] 1/sum[0] (InDoubt)");
+    assert_eq!(engine.files.len(), 2);
+    engine.manual(2);
+    let lines = engine.complete(2);
+    assert!(lines.contains(&"discard completed 1 (StoredTooLate)".to_owned()), "{lines:?}");
+}
+
+// C-10
+#[test]
+fn a_restart_from_a_checkpoint_that_may_exist_makes_it_a_retained_one() {
+    let mut engine = Engine::pipeline(tolerant());
+    engine.manual(1);
+    engine.ack_all(1);
+    engine.store_failed(1, StoreEffect::MayHaveHappened);
+    engine.restart(2, pipeline(), Some(1));
+    assert_eq!(engine.retained(), [1]);
+    engine.run_all();
+    engine.manual(2);
+    let lines = engine.complete(2);
+    assert!(!lines.contains(&"discard completed 1 (StoredTooLate)".to_owned()), "{lines:?}");
 }
 
 // C-10
@@ -119,7 +138,7 @@ fn a_job_restarted_from_a_checkpoint_whose_store_reports_failure_keeps_its_files
 fn a_late_store_after_a_shutdown_that_retains_is_left_to_whoever_takes_over() {
     for (effect, expected) in [
         (None, Vec::new()),
-        (Some(StoreEffect::MayHaveHappened), vec!["leave 1: 1/src[0] 1/sum[0] (LeftToSuccessor)"]),
+        (Some(StoreEffect::MayHaveHappened), vec!["leave 1: 1/src[0] 1/sum[0] (InDoubt)"]),
         (Some(StoreEffect::DidNotHappen), vec!["discard 1: 1/src[0] 1/sum[0]"]),
     ] {
         let mut engine = Engine::pipeline(tolerant());

@@ -22,7 +22,7 @@ fn facts<'a>(objects: &'a [ListedObject<'a>], checkpoints: &'a [GcCheckpoint<'a>
 }
 
 fn read<'a>(folder: &'a str, metadata: &'a CheckpointMetadata) -> GcCheckpoint<'a> {
-    GcCheckpoint { folder, metadata: Ok(metadata) }
+    GcCheckpoint { folder, metadata: Ok(metadata), is_void: false }
 }
 
 fn classes(plan: &GcPlan<'_>) -> Vec<ObjectClass> {
@@ -105,7 +105,7 @@ fn if_one_checkpoint_cannot_be_read_nothing_is_deletable() {
     let objects = [listed(used.object.name()), listed(orphan.object.name()), listed(OWN)];
     let checkpoints = [
         read("chk-2", &checkpoint),
-        GcCheckpoint { folder: "chk-3", metadata: Err("checksum of its 7 bytes") },
+        GcCheckpoint { folder: "chk-3", metadata: Err("checksum of its 7 bytes"), is_void: false },
     ];
     let plan = plan_gc(&facts(&objects, &checkpoints));
     use ObjectClass::{Referenced, Undecided};

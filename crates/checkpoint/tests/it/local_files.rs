@@ -138,8 +138,8 @@ fn whichever_operation_fails_nothing_is_left_behind() {
         for skip in (0..4).chain((4..).step_by(9)) {
             let store = Arc::new(FaultStore::new(MemoryStore::new()));
             let storage = CheckpointStorage::new(Arc::clone(&store) as Arc<dyn Store>);
-            // The registry lists the storage first.
-            store.set_plan(FaultPlan::after(skip + 1, time));
+            // The registry lists the storage and reads the log first.
+            store.set_plan(FaultPlan::after(skip + 3, time));
             match write(&storage, &files, &CancelFlag::new()) {
                 Ok(_) => succeeded = true,
                 Err(error) => {

@@ -16,6 +16,7 @@ mod files;
 mod gc;
 mod limits;
 mod local_files;
+mod log;
 mod native_files;
 mod notify;
 mod offline;

@@ -141,8 +141,8 @@ struct World {
     ended_retaining: Option<bool>,
     discarding: BTreeSet<u64>,
     savepoints: BTreeSet<u64>,
-    /// Stored after the end: if the end retained checkpoints, these stay.
-    left_to_successor: BTreeSet<u64>,
+    /// Aborted, and stored or perhaps stored: to be discarded once a later one is complete.
+    held: BTreeSet<u64>,
     max_retained: usize,
     max_in_flight: usize,
     told: Told,
@@ -186,7 +186,7 @@ impl World {
             ended_retaining: None,
             discarding: BTreeSet::new(),
             savepoints: BTreeSet::new(),
-            left_to_successor: BTreeSet::new(),
+            held: BTreeSet::new(),
             told: Told::default(),
         };
         world.run_all();
@@ -341,19 +341,31 @@ impl World {
             self.move_stored(&payloads, Place::Retained(number));
             if self.coordinator.in_flight().any(|it| it.get() == number) {
                 self.told.stored_in_time.insert(number);
+            } else if !self.is_adopted(number) {
+                self.held.insert(number);
             }
             self.handle(Event::Stored { checkpoint: CheckpointId::new(number) });
-            let settled = self.savepoints.contains(&number) || self.discarding.contains(&number);
-            if self.stopped && !settled {
-                assert_ne!(self.ended_retaining, Some(false), "stored after all was discarded");
-                self.left_to_successor.insert(number);
-            }
         } else {
             self.move_stored(&payloads, Place::Coordinator);
             let effects = [StoreEffect::DidNotHappen, StoreEffect::MayHaveHappened];
             let effect = effects[usize::from(outcome) - 8];
+            if effect == StoreEffect::MayHaveHappened && !self.is_adopted(number) {
+                self.held.insert(number);
+            }
             self.handle(Event::StoreFailed { checkpoint, effect, reason: "x".into() });
         }
+    }
+
+    /// Whether the job restarted from the checkpoint while storage owed the answer.
+    fn is_adopted(&self, number: u64) -> bool {
+        let retained = self.coordinator.retention().iter().any(|it| it.id.get() == number);
+        retained || self.savepoints.contains(&number) || self.discarding.contains(&number)
+    }
+
+    /// Whether a held checkpoint must have been discarded by now.
+    fn is_due(&self, number: u64) -> bool {
+        self.ended_retaining == Some(false)
+            || (self.ended_retaining.is_none() && number < self.told.newest_commit)
     }
 
     /// Storage has answered, unless the checkpoint was adopted and discarded before that.
@@ -483,6 +495,10 @@ impl World {
             let number = in_flight.get();
             assert!(!self.told.completed.contains(&number) && !self.told.aborted.contains(&number));
         }
+        for number in &self.held {
+            let kept = !self.discarding.contains(number) && !self.is_adopted(*number);
+            assert!(!(kept && self.is_due(*number)), "{number} is held for ever");
+        }
         let ended =
             self.coordinator.stats().checkpoints().filter(|it| it.duration_ms.is_some()).count();
         assert!(ended <= plain.history_max as usize);
@@ -513,7 +529,7 @@ impl World {
                 Place::Retained(number) => {
                     retained.contains(number)
                         || self.savepoints.contains(number)
-                        || self.left_to_successor.contains(number)
+                        || (self.held.contains(number) && self.ended_retaining == Some(true))
                 }
                 Place::Coordinator | Place::Storage(_) => false,
             };

@@ -7,7 +7,7 @@ use millpond_checkpoint::registry::{
     FoundCheckpoints, RegistrySettings, Reported, ReportedFile, RestoreMode, SharedFile,
     SharedFileRegistry,
 };
-use millpond_checkpoint::{CheckpointKind, ErrorKind, MetadataPresence};
+use millpond_checkpoint::{CheckpointKind, ErrorKind, StoreEffect};
 use millpond_snapshot::metadata::FileHandle;
 use millpond_state::AttemptId;
 
@@ -153,11 +153,11 @@ fn discarding_or_aborting_what_is_unknown_is_harmless() {
     for number in [0, 2, 99] {
         registry.discard(id(number));
         registry.abort(id(number));
-        registry.store_failed(id(number), MetadataPresence::MayExist);
+        registry.store_failed(id(number), StoreEffect::MayHaveHappened);
         assert!(registry.complete(id(number)).is_err());
     }
     registry.abort(id(1));
-    registry.store_failed(id(1), MetadataPresence::MayExist);
+    registry.store_failed(id(1), StoreEffect::MayHaveHappened);
     assert_eq!(deletable(&mut registry), NOTHING);
     registry.discard(id(1));
     registry.discard(id(1));
@@ -585,7 +585,7 @@ fn a_file_that_is_used_again_at_the_last_moment_is_offered_again() {
 #[test]
 fn files_of_a_checkpoint_aborted_while_it_is_stored_stay_until_storage_answers() {
     let file = table(1, 0);
-    for presence in [MetadataPresence::NotWritten, MetadataPresence::MayExist] {
+    for presence in [StoreEffect::DidNotHappen, StoreEffect::MayHaveHappened] {
         let mut registry = registry();
         begin(&mut registry, 1);
         registry.report(id(1), new([&file])).unwrap();
@@ -594,7 +594,11 @@ fn files_of_a_checkpoint_aborted_while_it_is_stored_stay_until_storage_answers()
         take(&mut registry, 2, &[], &[]);
         assert_eq!(deletable(&mut registry), NOTHING);
         registry.store_failed(id(1), presence);
-        let folder = (presence == MetadataPresence::MayExist).then_some("chk-1/".to_owned());
+        if presence == StoreEffect::MayHaveHappened {
+            assert_eq!(deletable(&mut registry), NOTHING, "a restore may begin from it");
+            registry.discard(id(1));
+        }
+        let folder = (presence == StoreEffect::MayHaveHappened).then_some("chk-1/".to_owned());
         let expected: Vec<String> = folder.into_iter().chain(names([&file])).collect();
         assert_eq!(deletable(&mut registry), expected, "metadata goes before what it names");
     }
@@ -603,14 +607,20 @@ fn files_of_a_checkpoint_aborted_while_it_is_stored_stay_until_storage_answers()
 #[test]
 fn files_of_a_checkpoint_that_cannot_be_stored_are_offered_to_the_next_one() {
     let file = table(1, 0);
-    let mut registry = registry();
-    begin(&mut registry, 1);
-    registry.report(id(1), new([&file])).unwrap();
-    registry.store(&metadata(1, [&file])).unwrap();
-    registry.store_failed(id(1), MetadataPresence::MayExist);
-    assert_eq!(deletable(&mut registry), ["chk-1/"]);
-    take(&mut registry, 2, &[], [&file]);
-    assert_eq!(references(&registry), [(2, vec![file])]);
+    for presence in [StoreEffect::DidNotHappen, StoreEffect::MayHaveHappened] {
+        let mut registry = registry();
+        begin(&mut registry, 1);
+        registry.report(id(1), new([&file])).unwrap();
+        registry.store(&metadata(1, [&file])).unwrap();
+        registry.store_failed(id(1), presence);
+        take(&mut registry, 2, &[], [&file]);
+        assert_eq!(deletable(&mut registry), NOTHING);
+        registry.discard(id(1));
+        let is_in_doubt = presence == StoreEffect::MayHaveHappened;
+        let expected: &[&str] = if is_in_doubt { &["chk-1/"] } else { &[] };
+        assert_eq!(deletable(&mut registry), expected);
+        assert_eq!(references(&registry), [(2, vec![file.clone()])]);
+    }
 }
 
 #[test]
@@ -699,7 +709,7 @@ fn two_checkpoints_of_one_number_are_refused() {
     let metadata = metadata(1, &[]);
     let [one, other] = [stored("chk-1", &metadata), stored("old/chk-1", &metadata)];
     let rebuild = |owned: &[_], kept: &[_]| {
-        let found = FoundCheckpoints { owned, kept, unreadable: false };
+        let found = FoundCheckpoints { owned, kept, unreadable: false, offered: None };
         SharedFileRegistry::rebuild(RegistrySettings::default(), &found)
     };
     assert!(rebuild(&[one, other], &[]).is_err());
@@ -733,6 +743,7 @@ fn what_a_savepoint_found_beside_refers_to_is_never_deleted() {
         owned: &[stored("chk-2", &user)],
         kept: &[stored("sp-1", &savepoint)],
         unreadable: false,
+        offered: None,
     };
     let mut registry = SharedFileRegistry::rebuild(RegistrySettings::default(), &found).unwrap();
     registry.discard(id(2));
@@ -743,8 +754,12 @@ fn what_a_savepoint_found_beside_refers_to_is_never_deleted() {
 fn while_a_checkpoint_cannot_be_read_nothing_older_than_the_registry_is_deleted() {
     let old = table(1, 0);
     let readable = metadata(1, [&old]);
-    let found =
-        FoundCheckpoints { owned: &[stored("chk-1", &readable)], kept: &[], unreadable: true };
+    let found = FoundCheckpoints {
+        owned: &[stored("chk-1", &readable)],
+        kept: &[],
+        unreadable: true,
+        offered: None,
+    };
     let mut registry = SharedFileRegistry::rebuild(RegistrySettings::default(), &found).unwrap();
     take(&mut registry, 5, &[table(5, 0)], [&old]);
     registry.discard(id(1));

@@ -8,7 +8,7 @@ use millpond_checkpoint::registry::{
     Deletion, FoundCheckpoints, GcCheckpoint, GcFacts, ListedObject, ObjectClass, RegistrySettings,
     Reported, ReportedFile, RestoreMode, SharedFile, SharedFileRegistry, StoredCheckpoint, plan_gc,
 };
-use millpond_checkpoint::{CheckpointKind, MetadataPresence};
+use millpond_checkpoint::{CheckpointKind, StoreEffect};
 use millpond_snapshot::CheckpointMetadata;
 use millpond_snapshot::metadata::FileHandle;
 
@@ -47,6 +47,8 @@ enum Phase {
     Storing,
     Abandoned,
     Retained,
+    /// It may exist, and goes once a later one is complete.
+    Held,
 }
 
 /// What a checkpoint folder holds in storage.
@@ -278,12 +280,12 @@ impl<'a> World<'a> {
         let Some(number) = self.random.pick(waiting) else { return };
         let metadata = self.storing.remove(&number).unwrap();
         match self.random.below(10) {
-            0 => self.fail_to_store(number, &metadata, MetadataPresence::NotWritten),
+            0 => self.fail_to_store(number, &metadata, StoreEffect::DidNotHappen),
             1 | 2 => {
                 if self.random.chance(50) {
                     self.publish(number, metadata.clone());
                 }
-                self.fail_to_store(number, &metadata, MetadataPresence::MayExist);
+                self.fail_to_store(number, &metadata, StoreEffect::MayHaveHappened);
             }
             _ => {
                 self.publish(number, metadata);
@@ -293,7 +295,7 @@ impl<'a> World<'a> {
                     self.subsume(number);
                 } else {
                     self.seen.too_late += 1;
-                    self.give_up(number);
+                    self.phases.insert(number, Phase::Held);
                 }
             }
         }
@@ -304,14 +306,12 @@ impl<'a> World<'a> {
         self.published.insert(number, Published::new(folder, metadata, false));
     }
 
-    fn fail_to_store(
-        &mut self,
-        number: u64,
-        metadata: &CheckpointMetadata,
-        presence: MetadataPresence,
-    ) {
+    fn fail_to_store(&mut self, number: u64, metadata: &CheckpointMetadata, presence: StoreEffect) {
         self.registry.store_failed(id(number), presence);
-        self.phases.remove(&number);
+        match presence {
+            StoreEffect::DidNotHappen => self.phases.remove(&number),
+            StoreEffect::MayHaveHappened => self.phases.insert(number, Phase::Held),
+        };
         self.wasted.extend(metadata.files().map(|file| file.name().to_owned()));
     }
 
@@ -320,6 +320,11 @@ impl<'a> World<'a> {
         for older in self.in_phase(&[Phase::Collecting, Phase::Storing]) {
             if older < number && self.random.chance(80) {
                 self.abort_one(older);
+            }
+        }
+        for held in self.in_phase(&[Phase::Held]) {
+            if held < number {
+                self.give_up(held);
             }
         }
         let retained = self.in_phase(&[Phase::Retained]);
@@ -441,7 +446,7 @@ impl<'a> World<'a> {
         let kept: Vec<StoredCheckpoint<'_>> =
             readable.filter(|it| it.foreign).map(as_stored).collect();
         let unreadable = all.clone().any(|it| it.unreadable);
-        let found = FoundCheckpoints { owned: &owned, kept: &kept, unreadable };
+        let found = FoundCheckpoints { owned: &owned, kept: &kept, unreadable, offered: None };
         self.registry = SharedFileRegistry::rebuild(self.settings, &found).unwrap();
         for it in owned {
             self.phases.insert(it.metadata.checkpoint.get(), Phase::Retained);
@@ -493,7 +498,7 @@ impl<'a> World<'a> {
         }
         assert!(foreign.iter().all(|name| is_there(name)));
         let retained: Vec<u64> = self.registry.retained().map(|it| it.get()).collect();
-        assert_eq!(retained, self.in_phase(&[Phase::Retained]));
+        assert_eq!(retained, self.in_phase(&[Phase::Retained, Phase::Held]));
     }
 
     /// Objects that the registry knows to be of others.
@@ -545,6 +550,7 @@ impl<'a> World<'a> {
             .values()
             .map(|it| GcCheckpoint {
                 folder: &it.folder,
+                is_void: false,
                 metadata: if it.unreadable { Err("damaged") } else { Ok(&it.metadata) },
             })
             .collect();

@@ -80,7 +80,7 @@ fn nothing_can_be_added_after_the_end() {
     engine.manual(1);
     engine.ack_all(1);
     engine.shutdown(Shutdown::Cancelled);
-    assert_eq!(engine.stored(1), ["discard completed 1 (StoredTooLate)"]);
+    assert_eq!(engine.stored(1), ["discard completed 1 (JobEnded)"]);
     assert!(engine.retained().is_empty() && engine.files.is_empty());
     assert_eq!(engine.ack(7, "src[0]"), ["discard 7: 7/src[0]"]);
     assert!(engine.state("src[0]", SubtaskState::AtEnd).is_empty());

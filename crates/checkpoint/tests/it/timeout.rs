@@ -51,7 +51,7 @@ fn an_acknowledgement_after_the_timeout_changes_nothing_even_if_no_tick_came_in_
 
 // C-6
 #[test]
-fn the_timeout_covers_storing_and_a_late_store_is_discarded() {
+fn the_timeout_covers_storing_and_a_late_store_is_discarded_once_a_later_one_is_complete() {
     let mut engine = Engine::pipeline(tolerant());
     engine.manual(1);
     engine.ack_all(1);
@@ -61,22 +61,61 @@ fn the_timeout_covers_storing_and_a_late_store_is_discarded() {
     );
     assert_eq!(engine.files.len(), 2, "storage is still at it");
     assert_eq!(engine.ack(1, "src[0]"), ["leave 1: 1/src[0] (Duplicate)"]);
-    assert_eq!(engine.stored(1), ["discard completed 1 (StoredTooLate)"]);
-    assert!(engine.files.is_empty() && engine.stored.is_empty());
+    assert!(engine.stored(1).is_empty(), "a process that takes over may begin from it");
+    assert_eq!(engine.ack(1, "src[0]"), ["leave 1: 1/src[0] (Duplicate)"]);
+    engine.manual(2);
+    let lines = engine.complete(2);
+    assert!(lines.contains(&"discard completed 1 (StoredTooLate)".to_owned()), "{lines:?}");
+    assert_eq!(engine.retained(), [2]);
+    assert_eq!(engine.files.len(), 2);
+}
+
+// C-6
+#[test]
+fn a_store_later_than_the_next_checkpoint_is_discarded_at_once() {
+    let settings = CoordinatorSettings { max_concurrent: 2, ..tolerant() };
+    for effect in [None, Some(StoreEffect::MayHaveHappened)] {
+        let mut engine = Engine::pipeline(settings.clone());
+        engine.manual(1);
+        engine.manual(2);
+        engine.ack_all(1);
+        engine.complete(2);
+        let lines = match effect {
+            None => engine.stored(1),
+            Some(effect) => engine.store_failed(1, effect),
+        };
+        let last = lines.last().map(String::as_str);
+        assert_eq!(last, Some("discard completed 1 (StoredTooLate)"), "{effect:?}");
+        assert_eq!(engine.retained(), [2]);
+    }
+}
+
+// C-6
+#[test]
+fn a_savepoint_that_completes_leaves_what_may_exist_alone() {
+    let mut engine = Engine::pipeline(tolerant());
+    engine.manual(1);
+    engine.ack_all(1);
+    engine.store_failed(1, StoreEffect::MayHaveHappened);
+    engine.savepoint(2);
+    let lines = engine.complete(2);
+    assert!(lines.iter().all(|line| !line.starts_with("discard")), "{lines:?}");
 }
 
 // C-6
 #[test]
 fn a_late_failure_to_store_hands_the_files_back_to_be_deleted() {
-    let mut engine = Engine::pipeline(tolerant());
-    engine.manual(1);
-    engine.ack_all(1);
-    engine.until(1_000);
-    assert_eq!(
-        engine.store_failed(1, StoreEffect::MayHaveHappened),
-        ["discard 1: 1/src[0] 1/sum[0] after its metadata"]
-    );
-    assert!(engine.files.is_empty());
+    for (effect, expected) in [
+        (StoreEffect::DidNotHappen, "discard 1: 1/src[0] 1/sum[0]"),
+        (StoreEffect::MayHaveHappened, "leave 1: 1/src[0] 1/sum[0] (InDoubt)"),
+    ] {
+        let mut engine = Engine::pipeline(tolerant());
+        engine.manual(1);
+        engine.ack_all(1);
+        engine.until(1_000);
+        assert_eq!(engine.store_failed(1, effect), [expected]);
+        assert_eq!(engine.files.is_empty(), effect == StoreEffect::DidNotHappen);
+    }
 }
 
 #[test]

@@ -50,11 +50,11 @@ impl Drop for SmallDisk {
 fn a_full_local_disk_costs_the_local_copies_and_nothing_else() {
     let place = Place::new();
     place.flights(20_000);
-    let Some(disk) = SmallDisk::mount(place.text("small")) else { return };
+    let Some(disk) = SmallDisk::mount_with(place.text("small"), "1m") else { return };
     let local = format!("{}/local", disk.path);
     std::fs::create_dir(&local).unwrap();
     // Room for folders and little else.
-    std::fs::write(format!("{}/filler", disk.path), vec![1; 116 << 10]).unwrap();
+    std::fs::write(format!("{}/filler", disk.path), vec![1; (1 << 20) - (12 << 10)]).unwrap();
     for incremental in ["false", "true"] {
         let args = ["--local-recovery", &local, "--incremental", incremental];
         let pace = ["--rate", "20000", "--interval", "20ms", "--json"];
@@ -70,13 +70,13 @@ fn a_full_local_disk_costs_the_local_copies_and_nothing_else() {
 fn a_full_checkpoint_storage_fails_the_job_and_loses_nothing() {
     let place = Place::new();
     place.flights(20_000);
-    let Some(disk) = SmallDisk::mount(place.text("small")) else { return };
+    let Some(disk) = SmallDisk::mount_with(place.text("small"), "1m") else { return };
     let storage = format!("{}/checkpoints", disk.path);
     let args = ["--checkpoint-storage", &storage, "--rate", "20000", "--interval", "20ms"];
     // Room for the owner's text and little else.
     let filler = format!("{}/filler", disk.path);
     std::fs::create_dir(&storage).unwrap();
-    std::fs::write(&filler, vec![1; 110 << 10]).unwrap();
+    std::fs::write(&filler, vec![1; (1 << 20) - (18 << 10)]).unwrap();
     let full = place.run_flights(&[&args[..], &["--restart", "never"]].concat());
     full.fails(1, &["free space", "--restore latest"]);
     std::fs::remove_file(&filler).unwrap();

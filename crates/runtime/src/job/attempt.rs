@@ -1,14 +1,15 @@
 //! One execution attempt: restore, run, tear down.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use millpond_checkpoint::Moment;
-use millpond_checkpoint::driver::{CheckpointStorage, LocalCopies, SharedFiles};
-use millpond_state::{AttemptId, SubtaskId};
+use millpond_checkpoint::driver::{
+    AttemptLog, AttemptStart, CheckpointStorage, LocalCopies, SharedFiles,
+};
+use millpond_state::SubtaskId;
 
 use super::coordinate::{CoordinatorLoop, LoopEnd};
 use super::handle::Request;
@@ -33,8 +34,18 @@ pub(super) struct Attempt<'a> {
     pub(super) graph: &'a JobGraph,
     pub(super) environment: &'a JobEnvironment,
     pub(super) requests: &'a Receiver<Request>,
-    pub(super) id: AttemptId,
     pub(super) cancels: Arc<CancelBoard>,
+}
+
+/// How often the choice of a checkpoint is made again because another process changed the history.
+const CHOICES_MAX: u32 = 10;
+
+/// How an attempt begins.
+enum Beginning {
+    /// From this checkpoint; `None` for the beginning.
+    Attempt(Option<Chosen>, Arc<AttemptLog>),
+    /// There is nothing left to process: the storage is left as it is.
+    Finished(Chosen),
 }
 
 /// The threads of an attempt, and the wires to them.
@@ -45,6 +56,7 @@ pub(super) struct Subtasks {
     pub(super) reports: Sender<JobEvent>,
     pub(super) pool: PoolHandle,
     pub(super) shared: Arc<SharedFiles>,
+    pub(super) log: Arc<AttemptLog>,
     pub(super) copies: Option<Arc<LocalCopies>>,
     /// The job's storage as subtasks write to it.
     storage: Arc<CheckpointStorage>,
@@ -57,8 +69,7 @@ impl<'a> Attempt<'a> {
         environment: &'a JobEnvironment,
         requests: &'a Receiver<Request>,
     ) -> Self {
-        let id = new_attempt_id(environment.clock.wall_ms());
-        Self { graph, environment, requests, id, cancels: Arc::default() }
+        Self { graph, environment, requests, cancels: Arc::default() }
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -72,22 +83,20 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn run(self, origin: &mut Origin, totals: &mut Totals) -> Result<AttemptEnd> {
         let storage = &self.environment.storage;
-        let listener = self.environment.listener.as_ref();
-        let chosen = origin.choose(self.graph, storage, listener)?;
-        if let Some(chosen) = &chosen
-            && chosen.is_finished()
-        {
-            self.recover_sinks(Some(chosen))?;
-            totals.last_checkpoint = Some(chosen.metadata.checkpoint);
-            return Ok(AttemptEnd::Ended(JobOutcome::AlreadyFinished));
-        }
-        // Files of attempts that died: only the owner of the storage comes here.
-        storage.remove_incomplete()?;
+        let (chosen, log) = match self.begin(origin)? {
+            Beginning::Attempt(chosen, log) => (chosen, log),
+            Beginning::Finished(chosen) => {
+                self.recover_sinks(Some(&chosen))?;
+                totals.last_checkpoint = Some(chosen.metadata.checkpoint);
+                return Ok(AttemptEnd::Ended(JobOutcome::AlreadyFinished));
+            }
+        };
+        storage.remove_incomplete(log.first_checkpoint())?;
         let settings = self.graph.settings();
-        let shared = Arc::new(storage.open_shared_files(settings.shared_files)?);
+        let shared = Arc::new(log.open_shared_files(settings.shared_files)?);
         let pool = Pool::new("snapshot", settings.snapshot_threads)?;
-        let copies = origin.copies.clone();
-        let subtasks = self.start_subtasks(chosen.as_ref(), (&shared, copies), pool.handle())?;
+        let wires = (&shared, &log, origin.copies.clone());
+        let subtasks = self.start_subtasks(chosen.as_ref(), wires, pool.handle())?;
         let outcome = self.restore_and_coordinate(&subtasks, chosen.as_ref(), totals);
         let causes = self.tear_down(subtasks);
         drop(pool);
@@ -111,6 +120,37 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Chooses a checkpoint and takes over the storage with it, as one step.
+    fn begin(&self, origin: &Origin) -> Result<Beginning> {
+        let storage = &self.environment.storage;
+        for _ in 0..CHOICES_MAX {
+            let history = storage.history()?;
+            let listener = self.environment.listener.as_ref();
+            match origin.choose(self.graph, (storage, &history), listener) {
+                // What it found missing may have been deleted by an attempt that went on meanwhile.
+                Err(_) if !history.is_still(&storage.history()?) => {}
+                Err(error) => return Err(error),
+                Ok(Some(chosen)) if chosen.is_finished() => {
+                    return Ok(Beginning::Finished(chosen));
+                }
+                Ok(chosen) => {
+                    let start = match &chosen {
+                        None => AttemptStart::Beginning,
+                        Some(it) if storage.relative_folder(&it.folder).is_some() => {
+                            AttemptStart::Here(&it.metadata)
+                        }
+                        Some(it) => AttemptStart::Elsewhere(&it.metadata),
+                    };
+                    if let Some(log) = storage.begin_attempt(&history, start)? {
+                        return Ok(Beginning::Attempt(chosen, Arc::new(log)));
+                    }
+                }
+            }
+        }
+        let message = format!("other processes keep on taking over {}", storage.url());
+        Err(JobError::new(JobErrorKind::State, message))
+    }
+
     fn restore_and_coordinate(
         &self,
         subtasks: &Subtasks,
@@ -121,11 +161,9 @@ impl<'a> Attempt<'a> {
         if let Some(copies) = &subtasks.copies {
             copies.keep_only(chosen.map(|chosen| (&chosen.folder, &chosen.metadata)));
         }
-        // Before anything is discarded: numbers are not used again.
-        let first_checkpoint = self.environment.storage.next_id()?;
         if let Some(chosen) = chosen {
             if chosen.by_name {
-                self.take_over(&subtasks.shared, chosen)?;
+                self.take_over(subtasks, chosen)?;
             }
             let checkpoint = chosen.metadata.checkpoint;
             let written_by = chosen.metadata.state_backend.as_str();
@@ -135,33 +173,25 @@ impl<'a> Attempt<'a> {
             self.notify(&notice);
         }
         self.recover_sinks(chosen)?;
-        CoordinatorLoop::new(self, subtasks, (chosen, first_checkpoint), totals)?.run()
+        CoordinatorLoop::new(self, subtasks, chosen, totals)?.run()
     }
 
     /// Claims the checkpoint that was asked for by name, or leaves it alone, and gives up those
     /// after it: they belong to a history that is abandoned. Those that are not ours stay.
-    fn take_over(&self, shared: &SharedFiles, chosen: &Chosen) -> Result<()> {
-        let storage = &self.environment.storage;
+    fn take_over(&self, subtasks: &Subtasks, chosen: &Chosen) -> Result<()> {
+        let (storage, shared) = (&self.environment.storage, &subtasks.shared);
         let metadata = &chosen.metadata;
         if let Some(folder) = storage.relative_folder(&chosen.folder) {
             let mode = self.graph.settings().restore_mode;
             storage.restore_shared_files(shared, (&folder, metadata), mode)?;
-            storage.readopt(metadata.checkpoint)?;
         }
-        for found in storage.list()? {
-            if found.id <= metadata.checkpoint {
-                continue;
-            }
-            if storage.is_kept(&found)? {
-                storage.abandon(found.id)?;
-                continue;
-            }
-            shared.with(|registry| registry.discard(found.id));
+        for id in subtasks.log.given_up() {
+            shared.with(|registry| registry.discard(id));
             // What cannot be read is unknown to the registry.
             if shared.collect_deletions() {
                 storage.execute_deletions(shared)?;
             }
-            storage.discard(found.id)?;
+            storage.discard(id)?;
         }
         Ok(())
     }
@@ -170,7 +200,7 @@ impl<'a> Attempt<'a> {
     fn start_subtasks(
         &self,
         chosen: Option<&Chosen>,
-        (shared, copies): (&Arc<SharedFiles>, Option<Arc<LocalCopies>>),
+        (shared, log, copies): (&Arc<SharedFiles>, &Arc<AttemptLog>, Option<Arc<LocalCopies>>),
         pool: PoolHandle,
     ) -> Result<Subtasks> {
         self.graph.reconnect();
@@ -180,9 +210,9 @@ impl<'a> Attempt<'a> {
         let storage = storage
             .with_upload_threads(self.graph.settings().upload_threads)
             .with_local_copies(copies.clone());
-        let (shared, storage) = (Arc::clone(shared), Arc::new(storage));
+        let (shared, log, storage) = (Arc::clone(shared), Arc::clone(log), Arc::new(storage));
         let mut subtasks =
-            Subtasks { controls, events, reports, pool, shared, storage, copies, threads };
+            Subtasks { controls, events, reports, pool, shared, log, copies, storage, threads };
         let result = (|| {
             for vertex in self.graph.vertices() {
                 for index in 0..vertex.parallelism {
@@ -218,7 +248,7 @@ impl<'a> Attempt<'a> {
             id: id.clone(),
             parallelism: vertex.parallelism,
             max_parallelism: settings.max_parallelism,
-            attempt: self.id,
+            attempt: subtasks.log.id(),
             mode: settings.checkpoints.mode,
             batch_records: settings.batch_records,
             compression_level: settings.compression_level,
@@ -302,12 +332,4 @@ fn worse(error: JobError, other: Option<JobError>) -> JobError {
         Some(other) if !is_cause(&error) && is_cause(&other) => other,
         _ => error,
     }
-}
-
-/// A number that no earlier attempt on the same storage had: milliseconds since the Unix epoch, and
-/// 20 random bits for clocks that jump. Should it be taken all the same, files that exist already
-/// make the attempt's checkpoints fail; they are never overwritten.
-fn new_attempt_id(wall_ms: u64) -> AttemptId {
-    let random = RandomState::new().build_hasher().finish() & 0xf_ffff;
-    AttemptId::new((wall_ms << 20) | random)
 }

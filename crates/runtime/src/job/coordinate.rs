@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::select;
-use millpond_checkpoint::driver::{JobDescription, LocalCopies, VertexDescription, describe};
+use millpond_checkpoint::driver::{
+    JobDescription, LocalCopies, PublishError, VertexDescription, describe,
+};
 use millpond_checkpoint::registry::SharedFileRegistry;
 use millpond_checkpoint::{
     AbortReason, Action, CheckpointToStore, CompletedCheckpoint, Coordinator, CoordinatorStart,
-    Event, MetadataPresence, Moment, Refusal, RequestId, RequestResult, Shutdown, StoreEffect,
-    SubtaskState, Topology, TriggerRequest,
+    DiscardReason, ErrorKind, Event, Moment, Refusal, RequestId, RequestResult, Shutdown,
+    StoreEffect, SubtaskState, Topology, TriggerRequest,
 };
 use millpond_state::{CheckpointId, SubtaskId};
 
@@ -48,36 +50,19 @@ impl<'a> CoordinatorLoop<'a> {
     pub(super) fn new(
         attempt: &'a Attempt<'a>,
         subtasks: &'a Subtasks,
-        (chosen, first_checkpoint): (Option<&Chosen>, CheckpointId),
+        chosen: Option<&Chosen>,
         totals: &'a mut Totals,
     ) -> Result<Self> {
-        let storage = &attempt.environment.storage;
         let restored = chosen.map(|chosen| chosen.metadata.checkpoint);
         let after_restored = restored.map_or(CheckpointId::new(1), CheckpointId::next);
-        let found = storage.list()?;
-        // Without savepoints that are in the storage, and without what was not claimed.
-        let ours: BTreeSet<CheckpointId> = subtasks.shared.with(|files| files.retained().collect());
-        let retained = found
-            .iter()
-            .filter_map(|found| found.metadata.as_ref().ok())
-            .filter(|metadata| {
-                ours.contains(&metadata.checkpoint)
-                    && metadata.kind != millpond_snapshot::metadata::CheckpointKind::Savepoint
-            })
-            .map(|metadata| CompletedCheckpoint {
-                id: metadata.checkpoint,
-                kind: millpond_checkpoint::driver::facts_of(metadata).kind,
-                triggered_wall_ms: metadata.triggered_at_ms,
-                completed_wall_ms: metadata.completed_at_ms,
-                bytes: metadata.data_bytes(),
-            })
-            .collect();
+        // Without savepoints, and without what was not claimed or is of an abandoned history.
+        let owned = subtasks.shared.owned(&attempt.environment.storage, &subtasks.log)?;
         let coordinator = Coordinator::new(CoordinatorStart {
             settings: attempt.graph.settings().checkpoints.clone().validate()?,
             topology: Topology::new(attempt.graph.vertex_specs())?,
-            attempt: attempt.id,
-            first_checkpoint: first_checkpoint.max(after_restored),
-            retained,
+            attempt: subtasks.log.id(),
+            first_checkpoint: subtasks.log.first_checkpoint().max(after_restored),
+            retained: owned,
             restored,
             at: Moment::default(),
         })?;
@@ -173,12 +158,8 @@ impl<'a> CoordinatorLoop<'a> {
                 self.handle(Event::Stored { checkpoint });
             }
             JobEvent::StoreFailed { checkpoint, effect, reason } => {
-                let presence = match effect {
-                    StoreEffect::DidNotHappen => MetadataPresence::NotWritten,
-                    StoreEffect::MayHaveHappened => MetadataPresence::MayExist,
-                };
                 let id = checkpoint.head.id;
-                self.subtasks.shared.with(|files| files.store_failed(id, presence));
+                self.subtasks.shared.with(|files| files.store_failed(id, effect));
                 self.handle(Event::StoreFailed { checkpoint, effect, reason });
             }
         }
@@ -285,13 +266,13 @@ impl<'a> CoordinatorLoop<'a> {
                 let reason = &reason;
                 self.attempt.notify(&JobNotice::CheckpointAborted { checkpoint, reason });
             }
-            Action::DiscardPayloads { checkpoint, payloads, metadata } => {
+            Action::DiscardPayloads { checkpoint, payloads } => {
                 self.clean_up(checkpoint, move |storage| {
-                    storage.discard_snapshots(checkpoint, &payloads, metadata)
+                    storage.discard_snapshots(checkpoint, &payloads)
                 });
             }
-            Action::DiscardCompleted { checkpoint, .. } => {
-                self.subtasks.shared.with(|files| files.discard(checkpoint));
+            Action::DiscardCompleted { checkpoint, reason } => {
+                self.discard_completed(checkpoint, reason);
             }
             Action::FailJob(reason) => {
                 let message = format!(
@@ -306,6 +287,20 @@ impl<'a> CoordinatorLoop<'a> {
             // Actions that later versions add concern features that this runtime does not use.
             _ => {}
         }
+    }
+
+    /// Hands a checkpoint over to be deleted. The newest ones are given up first, so that no
+    /// process that takes over begins from them; if one has, they stay.
+    fn discard_completed(&mut self, checkpoint: CheckpointId, reason: DiscardReason) {
+        let log = &self.subtasks.log;
+        if reason == DiscardReason::JobEnded
+            && let Err(error) = log.give_up(&[checkpoint])
+        {
+            let reason = &error.to_string();
+            return self.attempt.notify(&JobNotice::CleanupFailed { checkpoint, reason });
+        }
+        log.forget(checkpoint);
+        self.subtasks.shared.with(|files| files.discard(checkpoint));
     }
 
     fn complete(&mut self, completed: &CompletedCheckpoint, commit: bool) {
@@ -331,7 +326,7 @@ impl<'a> CoordinatorLoop<'a> {
     fn store(&mut self, checkpoint: Box<CheckpointToStore<SubtaskPayload>>) {
         let environment = self.attempt.environment.clone();
         let (job, reports) = (Arc::clone(&self.job), self.subtasks.reports.clone());
-        let shared = Arc::clone(&self.subtasks.shared);
+        let (shared, log) = (Arc::clone(&self.subtasks.shared), Arc::clone(&self.subtasks.log));
         let work = Box::new(move || {
             let id = checkpoint.head.id;
             let published = describe(&job, &checkpoint, environment.clock.wall_ms())
@@ -339,17 +334,20 @@ impl<'a> CoordinatorLoop<'a> {
                     shared.with(|files| files.store(&metadata))?;
                     Ok(metadata)
                 })
-                .map_err(|error| (StoreEffect::DidNotHappen, error.to_string()))
-                .and_then(|metadata| {
-                    let failed = |failed: millpond_checkpoint::driver::PublishError| {
-                        (failed.effect, failed.error.to_string())
-                    };
-                    environment.storage.publish(&metadata).map_err(failed)
-                });
+                .map_err(|error| PublishError { effect: StoreEffect::DidNotHappen, error })
+                .and_then(|metadata| log.publish(&metadata));
+            let fenced = |failed: &PublishError| failed.error.kind() == ErrorKind::Fenced;
+            let is_fenced = published.as_ref().is_err_and(fenced);
             let _ = reports.send(match published {
                 Ok(()) => JobEvent::Stored(id),
-                Err((effect, reason)) => JobEvent::StoreFailed { checkpoint, effect, reason },
+                Err(PublishError { effect, error }) => {
+                    let reason = error.to_string();
+                    JobEvent::StoreFailed { checkpoint, effect, reason }
+                }
             });
+            if is_fenced {
+                let _ = reports.send(JobEvent::Failed(JobError::superseded()));
+            }
         });
         if self.subtasks.pool.submit(work).is_err() {
             self.fail(crate::channel::disconnected());

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_checkpoint::driver::{
-    CheckpointFolder, CheckpointStorage, KeyedStateSource, LocalCopies, facts_of,
-    operator_state_parts,
+    CheckpointFolder, CheckpointHistory, CheckpointStorage, KeyedStateSource, LocalCopies,
+    facts_of, operator_state_parts,
 };
 use millpond_checkpoint::plan::{
     CheckpointFact, JobVertex, RestoreOptions, RestorePlan, Selection, SubtaskPlan, plan_restore,
@@ -64,7 +64,7 @@ impl Origin {
     pub(super) fn choose(
         &self,
         graph: &JobGraph,
-        storage: &CheckpointStorage,
+        (storage, history): (&CheckpointStorage, &CheckpointHistory),
         listener: &dyn JobListener,
     ) -> Result<Option<Chosen>> {
         match &self.start {
@@ -79,23 +79,20 @@ impl Origin {
                 let folder = folder.for_restore(self.copies.clone());
                 Ok(Some(Chosen { metadata, folder, plan, by_name: true }))
             }
-            StartFrom::Latest => self.choose_latest(graph, storage, listener),
+            StartFrom::Latest => self.choose_latest(graph, (storage, history), listener),
         }
     }
 
     fn choose_latest(
         &self,
         graph: &JobGraph,
-        storage: &CheckpointStorage,
+        (storage, history): (&CheckpointStorage, &CheckpointHistory),
         listener: &dyn JobListener,
     ) -> Result<Option<Chosen>> {
         let mut whole = BTreeMap::new();
         let mut facts = Vec::new();
-        for found in storage.list().map_err(cannot_restore)? {
+        for found in storage.list_existing(history).map_err(cannot_restore)? {
             let id = found.id;
-            if storage.is_abandoned(id).map_err(cannot_restore)? {
-                continue;
-            }
             let known = self.damaged.get(&id).cloned();
             let read = found
                 .metadata
@@ -110,6 +107,12 @@ impl Origin {
                     facts.push(CheckpointFact::Damaged { id, reason: error.to_string() });
                 }
                 (None, Err(error)) => return Err(cannot_restore(error)),
+            }
+        }
+        // What a start of this run has passed over does not exist any more, and is to be named.
+        for (id, reason) in &self.damaged {
+            if facts.iter().all(|fact| fact.id() != *id) {
+                facts.push(CheckpointFact::Damaged { id: *id, reason: reason.clone() });
             }
         }
         if facts.is_empty() {

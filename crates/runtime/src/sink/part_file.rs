@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use millpond_state::{AttemptId, CheckpointId};
 
@@ -83,6 +83,7 @@ impl<T: 'static> PartFiles<T> {
             current: None,
             row: Vec::new(),
             pre_committed: BTreeMap::new(),
+            unsynced: Arc::default(),
         }
     }
 
@@ -221,6 +222,8 @@ pub struct PartFileSink<T> {
     row: Vec<u8>,
     /// Pre-committed and not yet committed, by checkpoint.
     pre_committed: BTreeMap<CheckpointId, Committable>,
+    /// Closed files that may not be durable yet.
+    unsynced: Arc<Mutex<Vec<(File, PathBuf)>>>,
 }
 
 /// The file being written.
@@ -279,7 +282,6 @@ impl<T: 'static> Sink<T> for PartFileSink<T> {
     }
 
     fn pre_commit(&mut self, checkpoint: CheckpointId) -> Result<PreCommit> {
-        let mut closing = None;
         if let Some(current) = self.current.take() {
             let extension = self.files.format.extension();
             let final_name =
@@ -291,15 +293,24 @@ impl<T: 'static> Sink<T> for PartFileSink<T> {
                 .into_inner()
                 .map_err(|error| failed("cannot write", &current.path, error.into_error()))?;
             self.pre_committed.insert(checkpoint, committable);
-            closing = Some((file, current.path));
+            self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push((file, current.path));
         }
+        let unsynced = Arc::clone(&self.unsynced);
         let folder = self.files.folder.clone();
         let committables: Vec<Committable> = self.pre_committed.values().cloned().collect();
         Ok(Box::new(move || {
-            if let Some((file, path)) = closing {
-                file.sync_all().map_err(|error| failed("cannot sync", &path, error))?;
+            // Also those closed for earlier checkpoints, which are named here too: what makes them
+            // durable may run after this. Who comes second waits.
+            let mut unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+            let any = !unsynced.is_empty();
+            while let Some((file, path)) = unsynced.last() {
+                file.sync_all().map_err(|error| failed("cannot sync", path, error))?;
+                unsynced.pop();
+            }
+            if any {
                 sync_folder(&folder)?;
             }
+            drop(unsynced);
             committables.iter().map(Committable::encode).collect()
         }))
     }

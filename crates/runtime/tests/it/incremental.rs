@@ -15,10 +15,11 @@ fn assert_nothing_unreferenced(counting: &Counting<'_>) {
     let listed = store.list(None).unwrap();
     let found = counting.storage().list().unwrap();
     let folders: Vec<String> = found.iter().map(|it| format!("chk-{}", it.id)).collect();
-    let checkpoints = found
-        .iter()
-        .zip(&folders)
-        .map(|(it, folder)| GcCheckpoint { folder, metadata: Ok(it.metadata.as_ref().unwrap()) });
+    let checkpoints = found.iter().zip(&folders).map(|(it, folder)| GcCheckpoint {
+        folder,
+        metadata: Ok(it.metadata.as_ref().unwrap()),
+        is_void: false,
+    });
     let checkpoints: Vec<GcCheckpoint<'_>> = checkpoints.collect();
     let object = |it: &millpond_storage::ObjectInfo| (it.path.to_string(), it.len);
     let objects: Vec<(String, u64)> = listed.iter().map(object).collect();

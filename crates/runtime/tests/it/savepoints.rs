@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use millpond_checkpoint::driver::CheckpointFolder;
+use millpond_checkpoint::driver::{AttemptStart, CheckpointFolder};
 use millpond_runtime::{JobErrorKind, JobOutcome, Savepoint, StartFrom};
 use millpond_snapshot::metadata::{CheckpointKind, KeyedStateHandle};
 
@@ -88,12 +88,11 @@ fn a_savepoint_of_a_history_that_was_given_up_is_not_the_latest() {
     let savepoints = with_savepoints(&counting, 2, true);
     let storage = counting.storage();
     // As a job does that is restored from the first and dies before its first checkpoint.
-    storage.abandon(savepoints[1].checkpoint).unwrap();
-    for newer in storage.list().unwrap() {
-        if !storage.is_kept(&newer).unwrap() {
-            storage.discard(newer.id).unwrap();
-        }
-    }
+    let first = folder_of(&counting, &savepoints[0]).load().unwrap();
+    let history = storage.history().unwrap();
+    let log = storage.begin_attempt(&history, AttemptStart::Here(&first)).unwrap().unwrap();
+    assert!(!log.found().any(|id| id > first.checkpoint));
+    assert!(storage.history().unwrap().is_abandoned(savepoints[1].checkpoint));
     let report = counting.job().run(StartFrom::Latest).unwrap();
     assert_eq!(report.outcome, JobOutcome::Finished);
     let first = format!("checkpoint: CheckpointId({})", savepoints[0].checkpoint);
@@ -103,7 +102,7 @@ fn a_savepoint_of_a_history_that_was_given_up_is_not_the_latest() {
     // By name it can be gone back to all the same.
     let folder = folder_of(&counting, &savepoints[1]);
     counting.job().run(StartFrom::Folder(folder)).unwrap();
-    assert!(!storage.is_abandoned(savepoints[1].checkpoint).unwrap());
+    assert!(!storage.history().unwrap().is_abandoned(savepoints[1].checkpoint));
     assert_eq!(counting.committed(), counting.expected());
 }
 
@@ -151,5 +150,5 @@ fn checkpoints_restored_without_claim_stay_when_the_job_goes_back_to_before_them
     counting.job().run(StartFrom::Folder(first.folder)).unwrap();
     assert_eq!(counting.committed(), counting.expected());
     assert!(kept.folder.verify().unwrap().is_whole());
-    assert!(storage.is_abandoned(kept.id).unwrap());
+    assert!(storage.history().unwrap().is_abandoned(kept.id));
 }
