@@ -12,9 +12,10 @@ BACKEND ?= memory
 WITH_ROCKSDB := env="$$(.ci/rocksdb.sh)" && eval "$$env" &&
 SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
+SCHEDULES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench sim bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -66,6 +67,10 @@ bench-results: build ## measure anew what docs/bench keeps, on this machine (som
 
 plots: build ## draw the plots in docs/bench from the results that are kept there
 	$(MILLPOND) bench plot docs/bench/*.jsonl --out docs/bench
+
+sim: tools ## run 1000000 simulated schedules of the checkpoint protocol (SCHEDULES=n)
+	$(CARGO) build --release --locked -p millpond-cli --no-default-features
+	$(MILLPOND) sim --schedules $(SCHEDULES)
 
 fuzz-smoke: tools ## run each fuzz target for 60 s (FUZZ_SECONDS=n for another time)
 	.ci/fuzz $(FUZZ_SECONDS)

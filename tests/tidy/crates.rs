@@ -13,7 +13,7 @@ struct Layer {
 
 /// Dependencies point downwards only. Backends know nothing of each other; the runtime names none;
 /// the kit knows no backend, and is itself a dependency of tests only.
-const LAYERS: [Layer; 12] = [
+const LAYERS: [Layer; 13] = [
     Layer { folder: "state", may_use: &[], may_test_with: &["testkit"] },
     Layer { folder: "storage", may_use: &["state"], may_test_with: &["testkit"] },
     Layer { folder: "snapshot", may_use: &["state"], may_test_with: &["testkit"] },
@@ -41,6 +41,11 @@ const LAYERS: [Layer; 12] = [
     Layer {
         folder: "testkit",
         may_use: &["state", "snapshot", "storage", "checkpoint"],
+        may_test_with: &[],
+    },
+    Layer {
+        folder: "sim",
+        may_use: &["state", "snapshot", "storage", "checkpoint", "memory", "runtime"],
         may_test_with: &[],
     },
     Layer {
@@ -74,6 +79,7 @@ const LAYERS: [Layer; 12] = [
             "fs",
             "rocksdb",
             "bench",
+            "sim",
         ],
         may_test_with: &["testkit"],
     },

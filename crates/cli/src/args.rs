@@ -3,6 +3,7 @@
 mod bench;
 mod checkpoint;
 pub(crate) mod nexmark;
+mod sim;
 mod value;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ pub(crate) use checkpoint::{
     OriginalArgs, OutArgs, RekeyArgs, RenameStateArgs, TargetArgs,
 };
 pub(crate) use nexmark::{NexmarkArgs, NexmarkQuery};
+pub(crate) use sim::SimArgs;
 pub(crate) use value::{OnBadRecord, RestartArg, RestoreFrom};
 
 /// Run stream jobs whose state survives, and look into their checkpoints.
@@ -57,6 +59,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Run simulated schedules of the checkpoint protocol under faults, and check what must hold.
+    ///
+    /// A whole job, with the coordinator, registry, backends and storage of the product, runs on
+    /// one thread in simulated time. Messages are lost, delayed and doubled, processes die at any
+    /// step, storage fails before or after the effect, and processes that were taken for dead go
+    /// on. All follows from the seed. The first schedule that fails is made small and printed.
+    Sim(SimArgs),
 }
 
 /// The jobs that come with the command.

@@ -14,6 +14,7 @@ mod demo;
 mod error;
 mod run;
 mod signals;
+mod sim;
 mod table;
 
 use std::process::ExitCode;
@@ -53,5 +54,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Checkpoint { command } => checkpoint::run(command),
         Command::Demo(args) => demo::run(&args),
         Command::Bench { command } => bench::run(&command),
+        Command::Sim(args) => sim::run(&args),
     }
 }

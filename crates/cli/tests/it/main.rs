@@ -20,6 +20,7 @@ mod refusals;
 mod run;
 mod savepoint;
 mod signal;
+mod sim;
 mod state_backend;
 mod storage_gone;
 mod support;
