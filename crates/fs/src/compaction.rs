@@ -31,6 +31,10 @@ const PACE_MIN: usize = 64;
 /// Segments that are small may be this many before they are put together.
 const SMALL_SEGMENTS_MAX: usize = 24;
 
+/// If states expire, a segment is compacted once so many times the bytes of all segments were
+/// appended after it.
+const EXPIRY_AGE: u64 = 2;
+
 /// Least part of a victim that is dead, as a divisor of its bytes.
 const WORTH: u64 = 8;
 
@@ -136,22 +140,27 @@ impl Store {
             matches!(slot.data, Data::Mapped(_)) && !rules.damaged.contains(&slot.seq)
         });
         let mapped: Vec<(u32, &Slot)> = mapped.collect();
-        let garbage = |slot: &Slot| slot.bytes.saturating_sub(slot.live_bytes);
-        let chosen = if is_over {
-            let worth = mapped.iter().filter(|(_, slot)| garbage(slot) > slot.bytes / WORTH);
-            worth.max_by(|(_, one), (_, other)| {
-                let one_is = u128::from(garbage(one)) * u128::from(other.bytes.max(1));
-                let other_is = u128::from(garbage(other)) * u128::from(one.bytes.max(1));
-                one_is.cmp(&other_is).then(other.seq.cmp(&one.seq))
-            })
-        } else {
-            let small = |slot: &Slot| slot.bytes < rules.segment_bytes / 8;
-            let mut small = mapped.iter().filter(|(_, slot)| small(slot));
-            if small.clone().count() > SMALL_SEGMENTS_MAX { small.next() } else { None }
-        };
-        let victim = chosen.map(|(slot, _)| (*slot, crate::format::HEADER_BYTES))?;
+        let chosen = if is_over { deadest(&mapped) } else { None };
+        let chosen = chosen.or_else(|| self.overdue(&mapped)).or_else(|| self.small(&mapped));
+        let victim = (chosen?, crate::format::HEADER_BYTES);
         self.compaction.victim = Some(victim);
         Some(victim)
+    }
+
+    /// The oldest segment if it has to be looked through for what has expired.
+    fn overdue(&self, mapped: &[(u32, &Slot)]) -> Option<u32> {
+        let expires = self.compaction.filters.iter().any(Option::is_some);
+        let (oldest, slot) = mapped.first().filter(|_| expires)?;
+        let age = self.log.appended_bytes - slot.born;
+        (age > EXPIRY_AGE * self.log.sealed_bytes()).then_some(*oldest)
+    }
+
+    /// The oldest of the small segments if they are too many.
+    fn small(&self, mapped: &[(u32, &Slot)]) -> Option<u32> {
+        let most = self.compaction.segment_bytes / 8;
+        let mut small = mapped.iter().filter(|(_, slot)| slot.bytes < most);
+        let is_due = small.clone().count() > SMALL_SEGMENTS_MAX;
+        small.next().filter(|_| is_due).map(|(slot, _)| *slot)
     }
 
     /// Walks a victim from an offset on until the budget is used up.
@@ -289,6 +298,18 @@ impl Store {
         }
         entries.is_some()
     }
+}
+
+/// The segment of which the greatest part is dead, the oldest of several.
+fn deadest(mapped: &[(u32, &Slot)]) -> Option<u32> {
+    let garbage = |slot: &Slot| slot.bytes.saturating_sub(slot.live_bytes);
+    let worth = mapped.iter().filter(|(_, slot)| garbage(slot) > slot.bytes / WORTH);
+    let chosen = worth.max_by(|(_, one), (_, other)| {
+        let of_one = u128::from(garbage(one)) * u128::from(other.bytes.max(1));
+        let of_other = u128::from(garbage(other)) * u128::from(one.bytes.max(1));
+        of_one.cmp(&of_other).then(other.seq.cmp(&one.seq))
+    });
+    chosen.map(|(slot, _)| *slot)
 }
 
 /// How far a victim was walked.

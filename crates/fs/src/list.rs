@@ -11,7 +11,7 @@ use crate::record::Address;
 use crate::store::Store;
 
 /// A part up to this size is copied to the end of the log rather than continued by another part.
-const COPIED_BYTES_MAX: usize = 512;
+const COPIED_BYTES_MAX: usize = 256;
 
 /// Least and most room that is left behind a part for what is appended to it.
 const ROOM_BYTES: core::ops::RangeInclusive<usize> = 64..=4_096;

@@ -61,6 +61,8 @@ pub(crate) struct Slot {
     pub(crate) tombstone_bytes: u64,
     /// Bytes of all records.
     pub(crate) bytes: u64,
+    /// Bytes that had been appended to the log when the segment was begun.
+    pub(crate) born: u64,
 }
 
 /// See the [module](self).
@@ -280,7 +282,9 @@ impl Log {
     fn add_segment(&mut self, data: Data, groups: KeyGroupRange, bytes: u64) -> Result<u32> {
         let seq = self.next_seq;
         let (live_bytes, live_records, tombstone_bytes) = (0, 0, 0);
-        let segment = Slot { data, seq, groups, live_bytes, live_records, tombstone_bytes, bytes };
+        let born = self.appended_bytes;
+        let segment =
+            Slot { data, seq, groups, live_bytes, live_records, tombstone_bytes, bytes, born };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.slots.len() >= self.locations.slots_max() => return Err(too_many()),

@@ -40,11 +40,6 @@ impl Ticket {
         self.decided.notify_all();
     }
 
-    /// Whether it is decided.
-    pub(crate) fn is_settled(&self) -> bool {
-        !matches!(*self.lock(), State::Pending)
-    }
-
     /// The segment if it is written; the error if it could not be.
     pub(crate) fn outcome(&self) -> Option<Result<Arc<Segment>>> {
         match &*self.lock() {

@@ -51,13 +51,15 @@ pub(crate) struct Job {
 impl Job {
     fn run(self) {
         let Self { buffer, used, name, folder, ticket } = self;
-        let settle = SettleOnDrop { ticket, name };
+        let mut settle = SettleOnDrop { ticket, name, is_decided: false };
         let data = buffer.get(..used).unwrap_or_default();
         let path = folder.file(&settle.name);
         let file = NewFile::create(path)
             .map_err(|error| io_error(format_args!("create {}", settle.name), error));
         let outcome = file.and_then(|file| seal(data, file, settle.name.clone()));
         drop((buffer, folder));
+        // Before it is settled: whoever waits may renew it at once.
+        settle.is_decided = true;
         settle.ticket.settle(outcome);
     }
 }
@@ -66,11 +68,12 @@ impl Job {
 struct SettleOnDrop {
     ticket: Arc<Ticket>,
     name: String,
+    is_decided: bool,
 }
 
 impl Drop for SettleOnDrop {
     fn drop(&mut self) {
-        if !self.ticket.is_settled() {
+        if !self.is_decided {
             self.ticket.settle(Err(gave_up(&self.name)));
         }
     }

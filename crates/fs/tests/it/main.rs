@@ -8,5 +8,8 @@
 )]
 
 mod conformance;
+mod disk_full;
+mod limits;
 mod model;
+mod native;
 mod support;

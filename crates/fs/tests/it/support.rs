@@ -1,28 +1,28 @@
 //! What the tests share: factories over temporary folders, states, addresses.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use millpond_fs::{FsBackend, FsBackendFactory, FsOptions};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
-    BackendContext, BackendFactory, EntryKey, KeyGroupRange, KeyedBackend, MaxParallelism, Result,
-    StateCodecs, StateDescriptor, StateKind,
+    BackendContext, BackendFactory, CancelFlag, CheckpointId, EntryKey, KeyGroupRange,
+    KeyedBackend, MaxParallelism, Result, SnapshotRequest, StateCodecs, StateDescriptor, StateKind,
 };
+use millpond_testkit::entries::{CollectedSnapshot, CollectingSink};
 use tempfile::TempDir;
 
 /// Instances in a folder that goes with the factory.
 #[derive(Clone)]
 pub(crate) struct TemporaryFactory {
     inner: FsBackendFactory,
-    dir: Arc<TempDir>,
+    _dir: Arc<TempDir>,
 }
 
 impl TemporaryFactory {
     pub(crate) fn new(settings: impl FnOnce(FsOptions) -> FsOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = settings(FsOptions::new(dir.path()));
-        Self { inner: FsBackendFactory::new(options).unwrap(), dir: Arc::new(dir) }
+        Self { inner: FsBackendFactory::new(options).unwrap(), _dir: Arc::new(dir) }
     }
 
     pub(crate) fn usual() -> Self {
@@ -37,10 +37,6 @@ impl TemporaryFactory {
                 .with_tail_bytes(8 << 10)
                 .with_space_amplification_max(1.3)
         })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) fn backend(&self) -> FsBackend {
@@ -81,4 +77,12 @@ pub(crate) fn descriptor(name: &str, kind: StateKind) -> StateDescriptor {
         value: bytes(),
     };
     StateDescriptor::new(name, kind, codecs).unwrap()
+}
+
+/// A canonical snapshot of all there is.
+pub(crate) fn collect(backend: &mut dyn KeyedBackend) -> CollectedSnapshot {
+    let task = backend.snapshot(&SnapshotRequest::full(CheckpointId::new(1))).unwrap();
+    let mut sink = CollectingSink::new();
+    task.run(&mut sink, &CancelFlag::new()).unwrap();
+    sink.into_snapshot()
 }
