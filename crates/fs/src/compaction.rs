@@ -6,7 +6,8 @@
 //!   whatever happens in between, nothing is lost.
 //! - A segment is let go when it has been walked to its end. A snapshot that holds it keeps it.
 //! - A tombstone is kept as long as an older segment may have a record of its address. The oldest
-//!   of those is noted in it, so that it is looked for again only when that one is gone.
+//!   of those is noted in it, so that it is looked for again only when that one is gone. What
+//!   another instance noted is not believed: its sequence numbers are not those of this one.
 //!
 //! # Failures
 //! A segment with a damaged record is left as it is: whoever reads the record is told. If nothing
@@ -186,7 +187,7 @@ impl Store {
                 && groups.is_some_and(|groups| groups.contains(record.address().group()))
             {
                 let kept = if record.is_tombstone {
-                    self.keep_tombstone(&record, segment, (offset, seq))
+                    self.keep_tombstone(&record, segment, (slot, offset, seq))
                 } else {
                     self.keep_record(&record, segment, (slot, offset))
                 };
@@ -238,17 +239,18 @@ impl Store {
         &mut self,
         record: &Record<'_>,
         segment: &Segment,
-        (offset, seq): (usize, u64),
+        (slot, offset, seq): (u32, usize, u64),
     ) -> Result<(), Walk> {
         let address = record.address();
+        let is_adopted = self.log.slot(slot).is_none_or(|slot| slot.is_adopted);
         let is_superseded = self.find(&address).map_err(|_| Walk::Damaged)?.is_some();
         if is_superseded {
             return Ok(());
         }
         segment.record(offset).map_err(|_| Walk::Damaged)?;
         let witness = match <[u8; WITNESS_BYTES]>::try_from(record.value) {
-            Ok(witness) => u64::from_le_bytes(witness),
-            Err(_) => 0,
+            Ok(witness) if !is_adopted => u64::from_le_bytes(witness),
+            _ => 0,
         };
         if let Some(witness) = self.find_witness(&address, witness, seq) {
             let size = self.append_tombstone(&address, witness).map_err(|_| Walk::Refused)?;

@@ -63,6 +63,8 @@ pub(crate) struct Slot {
     pub(crate) bytes: u64,
     /// Bytes that had been appended to the log when the segment was begun.
     pub(crate) born: u64,
+    /// Whether another instance wrote it, whose sequence numbers mean nothing here.
+    pub(crate) is_adopted: bool,
 }
 
 /// See the [module](self).
@@ -283,8 +285,18 @@ impl Log {
         let seq = self.next_seq;
         let (live_bytes, live_records, tombstone_bytes) = (0, 0, 0);
         let born = self.appended_bytes;
-        let segment =
-            Slot { data, seq, groups, live_bytes, live_records, tombstone_bytes, bytes, born };
+        let is_adopted = matches!(data, Data::Mapped(_));
+        let segment = Slot {
+            data,
+            seq,
+            groups,
+            live_bytes,
+            live_records,
+            tombstone_bytes,
+            bytes,
+            born,
+            is_adopted,
+        };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.slots.len() >= self.locations.slots_max() => return Err(too_many()),
