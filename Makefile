@@ -31,8 +31,8 @@ tools:
 build: tools ## build the command with every backend at target/release/millpond
 	$(WITH_ROCKSDB) $(CARGO) build --release --locked -p millpond-cli
 
-demo: tools ## run the flights job, kill it twice, restore it, compare (BACKEND=rocksdb for that one)
-ifeq ($(BACKEND),memory)
+demo: tools ## run the flights job, kill it twice, restore it, compare (BACKEND=fs or rocksdb for those)
+ifneq ($(BACKEND),rocksdb)
 	$(CARGO) build --release --locked -p millpond-cli --no-default-features
 else
 	$(WITH_ROCKSDB) $(CARGO) build --release --locked -p millpond-cli
@@ -45,7 +45,7 @@ test: tools ## run all tests; documentation, a short kill test and tiny benchmar
 	$(WITH_ROCKSDB) $(CARGO) test --workspace --locked
 	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-benches --features rocksdb --benches
 
-kill-test: build ## kill each job at random moments, full and incremental (KILLS=n, BACKEND=rocksdb)
+kill-test: build ## kill each job at random moments, full and incremental (KILLS=n, BACKEND=fs or rocksdb)
 	@set -e; for job in flights aircraft-days timeouts nexmark-q3 nexmark-q5 nexmark-q11; do \
 		for how in "--incremental false" "--incremental true" "--incremental true --local-recovery"; do \
 			echo "$(MILLPOND) demo --job $$job --kills $(KILLS) --state-backend $(BACKEND) $$how"; \

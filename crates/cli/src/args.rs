@@ -282,6 +282,8 @@ pub(crate) struct RunArgs {
 pub(crate) enum StateBackend {
     /// In memory; as safe as the last checkpoint.
     Memory,
+    /// In files, mapped into memory: may be larger than memory; as safe as the last checkpoint.
+    Fs,
     /// In RocksDB: may be larger than memory; as safe as the last checkpoint.
     Rocksdb,
 }
@@ -436,6 +438,7 @@ impl StateBackend {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Fs => "fs",
             Self::Rocksdb => "rocksdb",
         }
     }

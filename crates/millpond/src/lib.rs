@@ -7,12 +7,13 @@
 //! |---|---|
 //! | [`state`] | the byte-level contract of a backend, typed states, timers, codecs, key groups |
 //! | [`memory`] | keyed state in memory, with copy-on-write snapshots |
+//! | [`fs`] | keyed state larger than memory, in files that are mapped |
 //! | [`snapshot`] | every byte that is persisted: formats, readers, writers, verification |
 //! | [`storage`] | where checkpoint bytes live: memory, durable local files |
 //! | [`checkpoint`] | the coordinator as a pure state machine, restore plans, a driver, offline tools |
 //! | `runtime` | threads, channels, barriers, operators, sinks (feature `runtime`, on by default) |
 //!
-//! An engine that has a runtime of its own needs only the first five: `examples/embed.rs` is one,
+//! An engine that has a runtime of its own needs only the first six: `examples/embed.rs` is one,
 //! with its own threads and barriers. `examples/count.rs` is a job on the runtime.
 //!
 //! # State, a checkpoint, a restore at another parallelism
@@ -68,6 +69,8 @@
 #[doc(inline)]
 pub use millpond_checkpoint as checkpoint;
 #[doc(inline)]
+pub use millpond_fs as fs;
+#[doc(inline)]
 pub use millpond_memory as memory;
 #[cfg(feature = "runtime")]
 #[doc(inline)]
@@ -81,6 +84,7 @@ pub use millpond_storage as storage;
 
 pub use millpond_checkpoint::driver::{CheckpointFolder, CheckpointStorage};
 pub use millpond_checkpoint::{CheckpointMode, Coordinator, CoordinatorSettings};
+pub use millpond_fs::{FsBackend, FsBackendFactory, FsOptions};
 pub use millpond_memory::{MemoryBackend, MemoryBackendFactory, MemoryOptions};
 #[cfg(feature = "runtime")]
 pub use millpond_runtime::{Job, JobEnvironment, JobGraph, JobSettings, StartFrom};

@@ -1,7 +1,9 @@
 //! Which state backend a job runs on.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use millpond_fs::{FsBackendFactory, FsOptions};
 use millpond_memory::{MemoryBackendFactory, MemoryOptions};
 use millpond_state::BackendFactory;
 
@@ -9,7 +11,6 @@ use crate::args::{RunArgs, StateBackend};
 use crate::error::{CliError, Result};
 
 /// The folder for state within the output folder.
-#[cfg(feature = "rocksdb")]
 const STATE_DIR: &str = "state";
 
 /// What opens the backends that `args` ask for.
@@ -19,20 +20,24 @@ const STATE_DIR: &str = "state";
 pub(crate) fn factory(args: &RunArgs) -> Result<Arc<dyn BackendFactory>> {
     match args.state_backend {
         StateBackend::Memory if args.state_dir.is_some() => Err(CliError::Usage(
-            "--state-dir is for state that is not in memory: add --state-backend rocksdb"
+            "--state-dir is for state that is not in memory: add --state-backend fs or rocksdb"
                 .to_owned(),
         )),
         StateBackend::Memory => Ok(Arc::new(MemoryBackendFactory::new(MemoryOptions::new()))),
+        StateBackend::Fs => Ok(Arc::new(FsBackendFactory::new(FsOptions::new(state_dir(args)))?)),
         StateBackend::Rocksdb => rocksdb(args),
     }
+}
+
+fn state_dir(args: &RunArgs) -> PathBuf {
+    args.state_dir.clone().unwrap_or_else(|| args.output.join(STATE_DIR))
 }
 
 #[cfg(feature = "rocksdb")]
 fn rocksdb(args: &RunArgs) -> Result<Arc<dyn BackendFactory>> {
     use millpond_rocksdb::{RocksDbBackendFactory, RocksDbOptions};
 
-    let state_dir = args.state_dir.clone().unwrap_or_else(|| args.output.join(STATE_DIR));
-    Ok(Arc::new(RocksDbBackendFactory::create(RocksDbOptions::new(state_dir))?))
+    Ok(Arc::new(RocksDbBackendFactory::create(RocksDbOptions::new(state_dir(args)))?))
 }
 
 #[cfg(not(feature = "rocksdb"))]

@@ -31,7 +31,7 @@ mod text;
 
 pub use generate::generate;
 pub use op::{Access, Expiring, Kind, Op, Place, Program};
-pub use run::{replay, replay_text, run_model_test};
+pub use run::{replay, replay_text, run_model_test, run_model_test_of_cleaner};
 pub use text::{parse, print};
 
 /// What both clocks show at first. They are known: what is written while they are not is stamped by
