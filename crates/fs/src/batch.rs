@@ -27,8 +27,8 @@ impl FsBackend {
             *tag = self.store.tag(&Address::new(state, at));
             self.store.prefetch_index(*tag);
         }
-        for (_, tag) in window.iter().zip(&tags) {
-            self.store.prefetch_record(*tag);
+        for (at, tag) in window.iter().zip(&tags) {
+            self.store.prefetch_record(*tag, Address::new(state, at).head_bytes());
         }
     }
 

@@ -202,6 +202,9 @@ impl Footer {
         if u32_at(footer, 44) != Some(crc32) {
             return Err(damaged("the footer does not match its checksum"));
         }
+        if let Some(flags) = u32_at(footer, 40).filter(|flags| *flags != 0) {
+            return Err(newer(file, &format!("segment flags {flags:#x}")));
+        }
         let parsed = (|| {
             let footer = Self {
                 hints_offset: u64_at(footer, 0)?,

@@ -110,6 +110,18 @@ impl Page {
     }
 }
 
+/// The places of a line whose slots have this tag, as bits. Without a branch for each: which place
+/// it is cannot be predicted, and a wrong guess would end what the processor does ahead.
+#[inline(always)]
+fn matches(line: &[u64; LINE], tag: Tag) -> u32 {
+    let wanted = u64::from(tag.0);
+    let mut bits = 0;
+    for (place, slot) in line.iter().enumerate() {
+        bits |= u32::from((*slot >> LOCATION_BITS == wanted) & (*slot > REMOVED)) << place;
+    }
+    bits
+}
+
 const fn tag_of(slot: u64) -> Tag {
     Tag((slot >> LOCATION_BITS) as u32)
 }
@@ -179,9 +191,8 @@ impl Index {
         let page = self.pages.get(self.page_of(tag) as usize)?;
         let home = page.home(tag) * LINE;
         let line: &[u64; LINE] = page.slots.get(home..)?.first_chunk()?;
-        let wanted = u64::from(tag.0);
-        let found = line.iter().find(|slot| **slot >> LOCATION_BITS == wanted && **slot > REMOVED);
-        found.map(|slot| *slot & LOCATION_MASK)
+        let slot = line.get(matches(line, tag).trailing_zeros() as usize)?;
+        Some(*slot & LOCATION_MASK)
     }
 
     /// The first slot of this tag for whose location `is_it` says so. Stops at its first error.
@@ -193,7 +204,6 @@ impl Index {
     ) -> Result<Option<(SlotRef, T)>, E> {
         let number = self.page_of(tag);
         let Some(page) = self.pages.get(number as usize) else { return Ok(None) };
-        let wanted = u64::from(tag.0);
         let mut line = page.home(tag);
         let lines = page.slots.len() / LINE;
         for _ in 0..lines {
@@ -201,18 +211,15 @@ impl Index {
             else {
                 return Ok(None);
             };
-            let mut ends = false;
-            for (place, slot) in slots.iter().enumerate() {
-                ends |= *slot == FREE;
-                if *slot >> LOCATION_BITS == wanted
-                    && *slot > REMOVED
-                    && let Some(found) = is_it(*slot & LOCATION_MASK)?
-                {
-                    let slot = (line * LINE + place) as u32;
-                    return Ok(Some((SlotRef { page: number, slot }, found)));
+            let mut candidates = matches(slots, tag);
+            while let Some(slot) = slots.get(candidates.trailing_zeros() as usize) {
+                if let Some(found) = is_it(*slot & LOCATION_MASK)? {
+                    let slot = line * LINE + candidates.trailing_zeros() as usize;
+                    return Ok(Some((SlotRef { page: number, slot: slot as u32 }, found)));
                 }
+                candidates &= candidates - 1;
             }
-            if ends {
+            if slots.contains(&FREE) {
                 return Ok(None);
             }
             line = (line + 1) & (lines - 1);

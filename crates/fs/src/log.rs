@@ -25,9 +25,9 @@ use crate::format::HEADER_BYTES;
 use crate::location::Locations;
 use crate::options::FsOptions;
 use crate::segment::Segment;
-use crate::ticket::Ticket;
+use crate::ticket::{Frozen, Ticket};
 use crate::view::{Part, View};
-use crate::workers::{Job, Workers};
+use crate::workers::Workers;
 
 /// A piece of the log in memory.
 #[derive(Debug)]
@@ -223,11 +223,12 @@ impl Log {
         self.collect();
         let Some(failure) = &self.failure else { return Ok(()) };
         for slot in &self.frozen {
-            if let Some(Slot { data: Data::Frozen { ticket, .. }, .. }) = self.slot(*slot)
+            if let Some(Slot { data: Data::Frozen { buffer, used, ticket }, seq, .. }) =
+                self.slot(*slot)
                 && matches!(ticket.outcome(), Some(Err(_)))
             {
-                ticket.renew();
-                self.submit(*slot);
+                ticket.renew(frozen_piece(&self.folder, *seq, (buffer, *used)));
+                ticket.start(&self.workers);
             }
         }
         Err(again(failure))
@@ -267,6 +268,7 @@ impl Log {
         while self.open_bytes + capacity > self.tail_bytes && !self.open.is_empty() {
             self.freeze_oldest();
         }
+        self.start_writing();
         self.collect();
         while self.frozen_bytes > self.tail_bytes && self.failure.is_none() {
             self.wait_for_oldest();
@@ -329,30 +331,26 @@ impl Log {
                 self.open_bytes -= buffer.len();
                 self.sealed_bytes += place.bytes;
                 self.frozen_bytes += used;
-                let (buffer, ticket) = (Arc::new(buffer), Arc::default());
-                place.data = Data::Frozen { buffer, used, ticket };
+                let (buffer, seq) = (Arc::new(buffer), place.seq);
+                let ticket = Ticket::new(frozen_piece(&self.folder, seq, (&buffer, used)));
+                place.data = Data::Frozen { buffer, used, ticket: Arc::new(ticket) };
                 self.frozen.push_back(slot);
-                self.submit(slot);
             }
             other => place.data = other,
         }
     }
 
-    fn submit(&self, slot: u32) {
-        let Some(Slot { data: Data::Frozen { buffer, used, ticket }, seq, .. }) = self.slot(slot)
-        else {
-            return;
-        };
-        self.workers.submit(Job {
-            buffer: Arc::clone(buffer),
-            used: *used,
-            name: format!("{seq}.seg"),
-            folder: Arc::clone(&self.folder),
-            ticket: Arc::clone(ticket),
-        });
+    /// Hands over what is frozen.
+    fn start_writing(&self) {
+        for slot in &self.frozen {
+            if let Some(Slot { data: Data::Frozen { ticket, .. }, .. }) = self.slot(*slot) {
+                ticket.start(&self.workers);
+            }
+        }
     }
 
     fn wait_for_oldest(&self) {
+        self.start_writing();
         if let Some(slot) = self.frozen.front()
             && let Some(Slot { data: Data::Frozen { ticket, .. }, .. }) = self.slot(*slot)
         {
@@ -439,7 +437,7 @@ impl Log {
                 Data::Free | Data::Open(_) => {}
             }
         }
-        View { parts, folder: Arc::clone(&self.folder) }
+        View { parts, folder: Arc::clone(&self.folder), workers: self.workers.clone() }
     }
 
     /// Counts a record of `bytes` as live.
@@ -505,6 +503,15 @@ impl Log {
             self.workers.release(segment);
         }
     }
+}
+
+fn frozen_piece(
+    folder: &Arc<InstanceFolder>,
+    seq: u64,
+    (buffer, used): (&Arc<Vec<u8>>, usize),
+) -> Frozen {
+    let (buffer, folder) = (Arc::clone(buffer), Arc::clone(folder));
+    Frozen { buffer, used, name: format!("{seq}.seg"), folder }
 }
 
 #[cold]

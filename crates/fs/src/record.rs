@@ -136,7 +136,7 @@ impl<'a> Address<'a> {
 
     /// Bytes of the record before its value.
     #[inline(always)]
-    const fn head_bytes(&self) -> usize {
+    pub(crate) const fn head_bytes(&self) -> usize {
         let chunk = if self.chunk == 0 { 0 } else { CHUNK_BYTES };
         HEADER_BYTES + chunk + self.key.len() + self.namespace.len()
     }
@@ -197,7 +197,10 @@ impl<'a> Address<'a> {
             at += CHUNK_BYTES;
         }
         let (key, rest) = bytes.get(at..)?.split_at_checked(self.key.len())?;
-        if !same(key, self.key) || rest.get(..self.namespace.len())? != self.namespace {
+        if !same(key, self.key) {
+            return None;
+        }
+        if !self.namespace.is_empty() && rest.get(..self.namespace.len())? != self.namespace {
             return None;
         }
         let start = at + self.key.len() + self.namespace.len();

@@ -67,7 +67,7 @@ fn sorted<'s>(
     let newest = segments.newest(group)?;
     let mut found = Vec::with_capacity(newest.len());
     for (number, newest) in newest.into_iter().enumerate() {
-        if number as u64 % CANCEL_CHECK_ENTRIES == 0 {
+        if (number as u64).is_multiple_of(CANCEL_CHECK_ENTRIES) {
             cancel.check()?;
         }
         let Some((segment, _)) = segments.0.get(newest.segment as usize) else { continue };

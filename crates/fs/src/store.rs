@@ -31,6 +31,9 @@ pub(crate) const WITNESS_BYTES: usize = 8;
 /// Bytes of a group of writes that compaction takes into account, so that none waits long.
 const GROUP_PACE_BYTES_MAX: u64 = 64 << 10;
 
+/// Bytes that come into the cache at once.
+const CACHE_LINE_BYTES: usize = 64;
+
 /// Where the newest record of an address is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hit {
@@ -139,14 +142,17 @@ impl Store {
         self.index.prefetch(tag);
     }
 
-    /// Asks for the record that the index probably leads to.
+    /// Asks for the record that the index probably leads to, as far as the front of its value.
     #[inline(always)]
-    pub(crate) fn prefetch_record(&self, tag: Tag) {
+    pub(crate) fn prefetch_record(&self, tag: Tag, head_bytes: usize) {
         if let Some(location) = self.index.first(tag) {
             let (slot, offset) = self.log.locations.split(location);
             let bytes = self.bytes_of(slot);
             prefetch_index(bytes, offset);
-            prefetch_index(bytes, offset + 64);
+            let in_line = bytes.as_ptr().addr().wrapping_add(offset) % CACHE_LINE_BYTES;
+            if in_line + head_bytes >= CACHE_LINE_BYTES {
+                prefetch_index(bytes, offset + CACHE_LINE_BYTES);
+            }
         }
     }
 

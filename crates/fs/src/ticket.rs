@@ -1,4 +1,8 @@
-//! What becomes of a piece of the log that was handed over to be written.
+//! What becomes of a piece of the log that was frozen, to be written to a file.
+//!
+//! A snapshot freezes pieces and does not hand them over yet: a thread that is woken may take the
+//! writer's processor at once, for as long as the whole piece takes. Whoever needs the file first
+//! does: the snapshot's task, or the writer when it needs room.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,7 +10,9 @@ use std::time::Duration;
 use millpond_state::{CancelFlag, Result, StateError};
 
 use crate::error::again;
+use crate::folder::InstanceFolder;
 use crate::segment::Segment;
+use crate::workers::{Job, Workers};
 
 /// How often a snapshot that waits looks whether it was cancelled.
 const CANCEL_CHECK: Duration = Duration::from_millis(20);
@@ -19,14 +25,42 @@ enum State {
     Failed(StateError),
 }
 
+/// A piece that is to be written.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    /// Its records; returned before the ticket is settled.
+    pub(crate) buffer: Arc<Vec<u8>>,
+    /// Bytes of it that are used.
+    pub(crate) used: usize,
+    /// The file's name.
+    pub(crate) name: String,
+    /// Kept in place until the file is written.
+    pub(crate) folder: Arc<InstanceFolder>,
+}
+
 /// A promise of a segment file. The instance and its snapshots share it.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     state: Mutex<State>,
     decided: Condvar,
+    /// What was not handed over yet.
+    waiting: Mutex<Option<Frozen>>,
 }
 
 impl Ticket {
+    /// A promise to write `piece` once it is handed over.
+    pub(crate) fn new(piece: Frozen) -> Self {
+        Self { waiting: Mutex::new(Some(piece)), ..Self::default() }
+    }
+
+    /// Hands the piece over, if nobody did.
+    pub(crate) fn start(self: &Arc<Self>, workers: &Workers) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(piece) = waiting {
+            workers.submit(Job { piece, ticket: Arc::clone(self) });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,8 +84,9 @@ impl Ticket {
     }
 
     /// The same promise once more, after it failed.
-    pub(crate) fn renew(&self) {
+    pub(crate) fn renew(&self, piece: Frozen) {
         *self.lock() = State::Pending;
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(piece);
     }
 
     /// Waits until it is decided.

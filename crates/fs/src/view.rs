@@ -10,6 +10,7 @@ use crate::folder::InstanceFolder;
 use crate::format::Hint;
 use crate::segment::Segment;
 use crate::ticket::Ticket;
+use crate::workers::Workers;
 
 /// A segment, or the promise of one.
 #[derive(Clone, Debug)]
@@ -19,16 +20,21 @@ pub(crate) enum Part {
 }
 
 /// Segments that may not all be written yet, the oldest first, each with the key groups that count.
-#[derive(Debug)]
 pub(crate) struct View {
     pub(crate) parts: Vec<(Part, KeyGroupRange)>,
     /// Keeps the folder in place while files are written to it.
     pub(crate) folder: Arc<InstanceFolder>,
+    pub(crate) workers: Workers,
 }
 
 impl View {
-    /// Waits for the segments that are not written yet.
+    /// Has the segments written that are not yet, and waits for them.
     pub(crate) fn resolve(self, cancel: &CancelFlag) -> Result<Segments> {
+        for (part, _) in &self.parts {
+            if let Part::Promised(ticket) = part {
+                ticket.start(&self.workers);
+            }
+        }
         let parts = self.parts.into_iter().map(|(part, groups)| {
             let segment = match part {
                 Part::Promised(ticket) => ticket.segment(cancel)?,
@@ -56,14 +62,16 @@ impl Segments {
     /// The newest records of all addresses of a key group, tombstones left out. Reads hints only.
     pub(crate) fn newest(&self, group: KeyGroup) -> Result<Vec<Newest>> {
         let mut found = Vec::new();
-        for (position, (segment, groups)) in self.0.iter().enumerate() {
+        // The newest first, so that of equal ones the first stays.
+        for (position, (segment, groups)) in self.0.iter().enumerate().rev() {
             if groups.contains(group) {
                 let segment_number = position as u32;
                 let add = |hint| found.push(Newest { segment: segment_number, hint });
                 segment.for_each_hint(group, add)?;
             }
         }
-        found.sort_unstable_by_key(|one| (one.hint.address(), u32::MAX - one.segment));
+        // Each segment's are sorted already: a stable sort merges them, which is quicker.
+        found.sort_by_key(|one: &Newest| one.hint.address());
         found.dedup_by_key(|one| one.hint.address());
         found.retain(|one| !one.hint.is_tombstone());
         Ok(found)

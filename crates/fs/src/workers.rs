@@ -10,11 +10,10 @@ use crossbeam_channel::Sender;
 use millpond_state::Result;
 
 use crate::error::io_error;
-use crate::folder::InstanceFolder;
 use crate::map::NewFile;
 use crate::seal::{gave_up, seal};
 use crate::segment::Segment;
-use crate::ticket::Ticket;
+use crate::ticket::{Frozen, Ticket};
 
 /// Buffers that wait to be used again, at most.
 const SPARE_BUFFERS_MAX: usize = 4;
@@ -37,20 +36,13 @@ impl Task {
 
 /// A piece to be written.
 pub(crate) struct Job {
-    /// Its records; returned before the ticket is settled.
-    pub(crate) buffer: Arc<Vec<u8>>,
-    /// Bytes of it that are used.
-    pub(crate) used: usize,
-    /// The file's name.
-    pub(crate) name: String,
-    /// Kept in place until the file is written.
-    pub(crate) folder: Arc<InstanceFolder>,
+    pub(crate) piece: Frozen,
     pub(crate) ticket: Arc<Ticket>,
 }
 
 impl Job {
     fn run(self) {
-        let Self { buffer, used, name, folder, ticket } = self;
+        let Self { piece: Frozen { buffer, used, name, folder }, ticket } = self;
         let mut settle = SettleOnDrop { ticket, name, is_decided: false };
         let data = buffer.get(..used).unwrap_or_default();
         let path = folder.file(&settle.name);
@@ -101,7 +93,7 @@ impl Workers {
 
     /// Has a piece written.
     pub(crate) fn submit(&self, job: Job) {
-        let (ticket, name) = (Arc::clone(&job.ticket), job.name.clone());
+        let (ticket, name) = (Arc::clone(&job.ticket), job.piece.name.clone());
         if self.tasks.send(Task::Seal(job)).is_err() {
             ticket.settle(Err(gave_up(&name)));
         }

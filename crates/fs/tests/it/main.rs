@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "tests start threads and stop on errors"
@@ -9,7 +10,9 @@
 
 mod conformance;
 mod disk_full;
+mod golden;
 mod limits;
 mod model;
 mod native;
+mod seal;
 mod support;
