@@ -69,10 +69,9 @@ impl FileTransfer for Folder {
     }
 
     fn reuse_all(&mut self, files: &[(&str, &FileIdentity)]) -> Result<bool> {
-        let named = files.iter().map(|(name, file)| StoredFile {
-            name: (*name).to_owned(),
-            identity: (*file).clone(),
-        });
+        let named = files
+            .iter()
+            .map(|(name, file)| StoredFile { name: (*name).to_owned(), identity: (*file).clone() });
         self.named.extend(named);
         Ok(true)
     }

@@ -36,6 +36,10 @@ const LINE: usize = 8;
 /// Slots of a page that is split rather than grown: 8 KiB.
 const PAGE_SLOTS: usize = 1_024;
 
+/// Places of the directory for each page, at most: pages grow instead if hashes are so alike that
+/// splitting them would double the directory again and again.
+const PLACES_OF_PAGE_MAX: usize = 32;
+
 /// A slot that was never used.
 const FREE: u64 = 0;
 
@@ -110,14 +114,14 @@ impl Page {
     }
 }
 
-/// The places of a line whose slots have this tag, as bits. Without a branch for each: which place
+/// The places of a line whose slots have this tag, as bits; free slots have tag 0. Without a branch for each: which place
 /// it is cannot be predicted, and a wrong guess would end what the processor does ahead.
 #[inline(always)]
 fn matches(line: &[u64; LINE], tag: Tag) -> u32 {
     let wanted = u64::from(tag.0);
     let mut bits = 0;
     for (place, slot) in line.iter().enumerate() {
-        bits |= u32::from((*slot >> LOCATION_BITS == wanted) & (*slot > REMOVED)) << place;
+        bits |= u32::from(*slot >> LOCATION_BITS == wanted) << place;
     }
     bits
 }
@@ -137,8 +141,9 @@ pub(crate) struct Index {
     /// Front bits of a tag that are the key group.
     group_bits: u32,
     entries: u64,
-    /// Slots of all pages.
+    /// Slots of all pages, and of the largest.
     slots: u64,
+    largest: usize,
 }
 
 impl Index {
@@ -154,6 +159,7 @@ impl Index {
             group_bits: u32::BITS - (count - 1).leading_zeros(),
             entries: 0,
             slots: LINE as u64,
+            largest: PAGE_SLOTS,
         }
     }
 
@@ -192,7 +198,7 @@ impl Index {
         let home = page.home(tag) * LINE;
         let line: &[u64; LINE] = page.slots.get(home..)?.first_chunk()?;
         let slot = line.get(matches(line, tag).trailing_zeros() as usize)?;
-        Some(*slot & LOCATION_MASK)
+        (*slot > REMOVED).then_some(*slot & LOCATION_MASK)
     }
 
     /// The first slot of this tag for whose location `is_it` says so. Stops at its first error.
@@ -213,7 +219,9 @@ impl Index {
             };
             let mut candidates = matches(slots, tag);
             while let Some(slot) = slots.get(candidates.trailing_zeros() as usize) {
-                if let Some(found) = is_it(*slot & LOCATION_MASK)? {
+                if *slot > REMOVED
+                    && let Some(found) = is_it(*slot & LOCATION_MASK)?
+                {
                     let slot = line * LINE + candidates.trailing_zeros() as usize;
                     return Ok(Some((SlotRef { page: number, slot: slot as u32 }, found)));
                 }
@@ -273,13 +281,18 @@ impl Index {
 
     /// Rebuilds, grows or splits a full page.
     fn make_room(&mut self, number: u32, tag: Tag) {
+        let places_max = PLACES_OF_PAGE_MAX / 2 * self.pages.len();
         let Some(page) = self.pages.get_mut(number as usize) else { return };
         let slots = page.slots.len();
+        let may_split = slots >= PAGE_SLOTS
+            && page.depth < TAG_BITS
+            && (page.depth < self.depth || self.directory.len() < places_max);
         if (page.live as usize) < slots / 2 {
             *page = page.rebuilt(slots);
-        } else if slots < PAGE_SLOTS || page.depth == TAG_BITS {
+        } else if !may_split {
             *page = page.rebuilt(slots * 2);
             self.slots += slots as u64;
+            self.largest = self.largest.max(slots * 2);
         } else {
             self.split(number, tag);
         }
@@ -290,18 +303,21 @@ impl Index {
         let Some(page) = self.pages.get_mut(number as usize) else { return };
         let depth = page.depth + 1;
         let bit = TAG_BITS - depth;
-        let mut halves = [Page::new(PAGE_SLOTS, depth), Page::new(PAGE_SLOTS, depth)];
+        let slots = page.slots.len();
+        let mut halves = [Page::new(slots, depth), Page::new(slots, depth)];
         for slot in page.entries() {
             let [low, high] = &mut halves;
             let is_high = tag_of(slot).0 >> bit & 1 == 1;
             if is_high { high.place(slot) } else { low.place(slot) }
         }
         let [low, high] = halves;
-        self.slots += (2 * PAGE_SLOTS - page.slots.len()) as u64;
+        self.slots += slots as u64;
         *page = low;
         self.pages.push(high);
         if depth > self.depth {
-            self.directory = self.directory.iter().flat_map(|page| [*page, *page]).collect();
+            let mut doubled = Vec::with_capacity(2 * self.directory.len());
+            self.directory.iter().for_each(|page| doubled.extend([*page, *page]));
+            self.directory = doubled;
             self.depth += 1;
         }
         // What leads to the high half: the front bits of the tag, then a one.
@@ -326,9 +342,11 @@ impl Index {
 
     /// Bytes that the index can have at most once `more` entries were added.
     pub(crate) fn bytes_with(&self, more: u64) -> u64 {
-        let doubling = self.directory.len() * size_of::<u32>();
-        let page = PAGE_SLOTS * size_of::<u64>() + size_of::<Page>();
-        self.bytes() + more.saturating_mul(page as u64) + doubling as u64
+        let pages = self.pages.capacity().max(4);
+        let places = self.directory.len().max(PLACES_OF_PAGE_MAX * (pages + more as usize));
+        let lists = pages * size_of::<Page>() + places * size_of::<u32>();
+        let page = self.largest * size_of::<u64>() + size_of::<Page>();
+        self.bytes() + more.saturating_mul(page as u64) + lists as u64
     }
 
     /// Key groups and locations of all entries of `groups`, key groups ascending.
