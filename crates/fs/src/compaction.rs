@@ -134,9 +134,10 @@ impl Store {
         self.log.collect();
         self.compaction.look_at = self.log.appended_bytes + self.compaction.look_every;
         let rules = &self.compaction;
-        let allowed = (self.log.live_bytes() as f64 * rules.amplification_max) as u64;
+        let live = self.log.live_bytes();
+        let garbage = (live as f64 * (rules.amplification_max - 1.0)) as u64;
         // Early enough that the bound holds while a segment fills and another is written.
-        let allowed = allowed - (2 * rules.segment_bytes).min(allowed / 4);
+        let allowed = live + garbage - (2 * rules.segment_bytes).min(garbage / 4);
         let is_over = self.log.sealed_bytes() > allowed;
         let mapped = self.log.in_order().filter(|(_, slot)| {
             matches!(slot.data, Data::Mapped(_)) && !rules.damaged.contains(&slot.seq)
