@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use millpond_fs::{FsBackendFactory, FsOptions};
 use millpond_memory::{MemoryBackendFactory, MemoryOptions};
 use millpond_state::{BackendContext, BackendFactory, KeyGroupRange, KeyedBackend, MaxParallelism};
 
@@ -34,6 +35,7 @@ pub(crate) enum Floor {
 /// All backends that this build has, in the order in which results list them.
 pub const BACKENDS: &[Backend] = &[
     Backend { name: "memory", floor: Floor::HashMap, open: memory },
+    Backend { name: "fs", floor: Floor::HashMap, open: fs },
     #[cfg(feature = "rocksdb")]
     Backend { name: "rocksdb", floor: Floor::RocksDb, open: rocksdb },
 ];
@@ -102,6 +104,10 @@ pub(crate) fn open_range(
 
 fn memory(_: &Path) -> Result<Arc<dyn BackendFactory>> {
     Ok(Arc::new(MemoryBackendFactory::new(MemoryOptions::new())))
+}
+
+fn fs(folder: &Path) -> Result<Arc<dyn BackendFactory>> {
+    Ok(Arc::new(FsBackendFactory::new(FsOptions::new(folder.join("fs")))?))
 }
 
 #[cfg(feature = "rocksdb")]

@@ -25,7 +25,7 @@ use crate::manifest::{Manifest, segment_name};
 use crate::map::NewFile;
 use crate::record::Record;
 use crate::segment::Segment;
-use crate::view::Segments;
+use crate::view::{Newest, Segments};
 
 /// Bytes of a file that are fetched at once.
 const FETCH_BYTES: usize = 1 << 20;
@@ -183,34 +183,60 @@ fn copy(reader: &dyn FileReader, file: &StoredFile, to: &mut NewFile, name: &str
     if checksum.finalize() == file.identity.crc32() { Ok(()) } else { Err(other_file(name)) }
 }
 
-/// Leads the index to the newest records of `groups`.
+/// Leads the index to the newest records of `groups`. Another thread merges the hints of a key
+/// group while those of the one before are added.
 fn index(backend: &mut FsBackend, segments: &Segments, groups: KeyGroupRange) -> Result<()> {
     let mut slots = Vec::with_capacity(segments.0.len());
     for (segment, groups) in &segments.0 {
         slots.push(backend.store.log.adopt(Arc::clone(segment), *groups)?);
     }
-    for group in groups.iter() {
-        let newest = segments.newest(group)?;
-        backend.store.admit(newest.len() as u64 / RECORDS_OF_PAGE)?;
-        let mut live = vec![0; slots.len()];
-        for one in &newest {
-            let position = one.segment as usize;
-            let Some(slot) = slots.get(position) else { continue };
-            let tag = backend.store.index.tag(group, one.hint.hash);
-            let location = backend.store.log.locations.join(*slot, one.hint.offset());
-            backend.store.index.insert(tag, location);
-            if let Some(live) = live.get_mut(position) {
-                *live += 1;
-            }
-            let facts = backend.facts.get_mut(usize::from(one.hint.state()));
-            let facts = facts.ok_or_else(unknown_state)?;
-            facts.has_parts |= one.hint.is_part() && !facts.is_map;
-            facts.entries += u64::from(!one.hint.is_part());
-        }
-        count_live(backend, segments, &slots, (group, &live));
+    if backend.restore_threads == 1 {
+        let mut all = groups.iter();
+        return all.try_for_each(|group| {
+            index_group(backend, (segments, &slots), group, &segments.newest(group)?)
+        });
     }
+    let (send, receive) = crossbeam_channel::bounded(GROUPS_AHEAD);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Nobody receives any more once an error was met.
+            let _ = groups.iter().try_for_each(|group| send.send((group, segments.newest(group))));
+        });
+        let mut merged = receive.into_iter();
+        merged.try_for_each(|(group, newest)| {
+            index_group(backend, (segments, &slots), group, &newest?)
+        })
+    })
+}
+
+fn index_group(
+    backend: &mut FsBackend,
+    (segments, slots): (&Segments, &[u32]),
+    group: KeyGroup,
+    newest: &[Newest],
+) -> Result<()> {
+    backend.store.admit(newest.len() as u64 / RECORDS_OF_PAGE)?;
+    let mut live = vec![0; slots.len()];
+    for one in newest {
+        let position = one.segment as usize;
+        let Some(slot) = slots.get(position) else { continue };
+        let tag = backend.store.index.tag(group, one.hint.hash);
+        let location = backend.store.log.locations.join(*slot, one.hint.offset());
+        backend.store.index.insert(tag, location);
+        if let Some(live) = live.get_mut(position) {
+            *live += 1;
+        }
+        let facts = backend.facts.get_mut(usize::from(one.hint.state()));
+        let facts = facts.ok_or_else(unknown_state)?;
+        facts.has_parts |= one.hint.is_part() && !facts.is_map;
+        facts.entries += u64::from(!one.hint.is_part());
+    }
+    count_live(backend, segments, slots, (group, &live));
     Ok(())
 }
+
+/// Key groups whose hints are merged before they are added, at most.
+const GROUPS_AHEAD: usize = 2;
 
 /// Fewest records that a page of the index has room for.
 const RECORDS_OF_PAGE: u64 = 512;
