@@ -363,7 +363,8 @@ fn measure<const N: usize>(keys: u64, sizes: &Sizes) {
     let it = subjects.backend.statistics();
     let own = it.appended_bytes - it.copied_bytes;
     println!(
-        "  index bytes a key {:.1}, segments {}, sealed/live bytes {:.2}, write amplification {:.2}",
+        "  index bytes a key {:.1}, segments {}, sealed/live bytes {:.2}, write amplification \
+         {:.2}",
         it.index_bytes as f64 / it.index_entries as f64,
         it.segments,
         it.sealed_bytes as f64 / it.live_bytes as f64,

@@ -1,9 +1,9 @@
-//! Random sequences of typed operations on memory and files agree with plain ordered maps, and so do
-//! all sequences that once failed.
+//! Random sequences of typed operations on memory and files agree with plain ordered maps, and so
+//! do all sequences that once failed.
 //!
 //! `SEQUENCES=100000 cargo test --release -p millpond-tests --test sequences` runs that many
-//! instead of a few thousand (of files a tenth), `FIRST_SEED` begins elsewhere. What fails is shrunk and written to
-//! `tests/regressions/`, to be committed with the fix.
+//! instead of a few thousand (of files a tenth), `FIRST_SEED` begins elsewhere. What fails is
+//! shrunk and written to `tests/regressions/`, to be committed with the fix.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,6 @@
-//! Any bytes as a segment file, as they are and with their checksums made to fit: opening it, making
-//! the index from its hints, and reading, changing and walking what that leads to must not panic.
+//! Any bytes as a segment file, as they are and with their checksums made to fit: opening it,
+//! making the index from its hints, and reading, changing and walking what that leads to must not
+//! panic.
 #![no_main]
 
 use std::ops::ControlFlow;

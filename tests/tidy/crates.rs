@@ -207,9 +207,13 @@ fn heavy_dependencies(manifest: &File) -> Vec<Violation> {
 }
 
 /// Lints and versions are said once, at the top.
+/// The package with unsafe code in one file: it has the workspace's lints but for that one.
+const LINTS_OF_ITS_OWN: &str = "crates/fs/Cargo.toml";
+
 fn own_settings(manifest: &File) -> Vec<Violation> {
     let Some(_) = folder_of(manifest) else { return Vec::new() };
-    let wanted = ["version.workspace", "edition.workspace", "rust-version.workspace", "[lints]"];
+    let lints = if manifest.path == LINTS_OF_ITS_OWN { "[lints.rust]" } else { "[lints]" };
+    let wanted = ["version.workspace", "edition.workspace", "rust-version.workspace", lints];
     wanted
         .iter()
         .filter(|wanted| !manifest.text.lines().any(|line| line.starts_with(**wanted)))

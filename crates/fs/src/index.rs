@@ -114,8 +114,9 @@ impl Page {
     }
 }
 
-/// The places of a line whose slots have this tag, as bits; free slots have tag 0. Without a branch for each: which place
-/// it is cannot be predicted, and a wrong guess would end what the processor does ahead.
+/// The places of a line whose slots have this tag, as bits; free slots have tag 0. Without a branch
+/// for each: which place it is cannot be predicted, and a wrong guess would end what the processor
+/// does ahead.
 #[inline(always)]
 fn matches(line: &[u64; LINE], tag: Tag) -> u32 {
     let wanted = u64::from(tag.0);

@@ -1,9 +1,9 @@
 //! Records: how entries, and parts of large ones, lie in the log.
 //!
 //! ```text
-//! +---------------+---------------+-------+-------+-------+-------+-------+-----+-----------+-------+
-//! | crc32       4 | value bytes 4 | key 2 | nsp 2 |state 2|group 2|chunk 4| key | namespace | value |
-//! +---------------+---------------+-------+-------+-------+-------+-------+-----+-----------+-------+
+//! +---------+---------------+-------+-------+---------+---------+---------+-----+-----+-------+
+//! | crc32 4 | value bytes 4 | key 2 | nsp 2 | state 2 | group 2 | chunk 4 | key | nsp | value |
+//! +---------+---------------+-------+-------+---------+---------+---------+-----+-----+-------+
 //! ```
 //!
 //! The chunk number is there only if it is not 0. The layout is specified in `docs/formats.md`.

@@ -2,7 +2,7 @@
 //! access reads and writes few of them and a walk goes through them in order.
 //!
 //! # Invariants
-//! - The root is the entry's own record, part 0. All other nodes are reached from it, and each once.
+//! - The root is the entry's own record, part 0. All other nodes are reached from it, each once.
 //! - A map without user keys has no record.
 
 use core::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! The background threads of a factory: they write full pieces of the log to files. The one place
-//! of this crate where threads are started.
+//! The background threads of a factory: they write full pieces of the log to files. Apart from
+//! those of a restore, which end with it, they are the only threads of this crate.
 //!
 //! The threads end when the factory and all its instances are gone. A panic in one of them settles
 //! the ticket it was at work on as failed.

@@ -24,8 +24,9 @@ mod tiny_segments {
     );
 }
 
-/// What does not hold of snapshots by way of segment files: there is no such form while values await
-/// migration, and files hold what has expired, or has no stamp, until compaction or a sweep meets it.
+/// What does not hold of snapshots by way of segment files: there is no such form while values
+/// await migration, and files hold what has expired, or has no stamp, until compaction or a sweep
+/// meets it.
 const NOT_OF_FILES: [&str; 9] = [
     "migrations_chain_over_several_versions",
     "the_snapshot_after_a_migration_is_all_new",
