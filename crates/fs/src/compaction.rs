@@ -36,6 +36,9 @@ const SMALL_SEGMENTS_MAX: usize = 24;
 /// appended after it.
 const EXPIRY_AGE: u64 = 2;
 
+/// As a divisor of the bytes of all segments: what is appended before a victim is looked for again.
+const LOOKS: u64 = 1_024;
+
 /// Least part of a victim that is dead, as a divisor of its bytes.
 const WORTH: u64 = 8;
 
@@ -132,7 +135,9 @@ impl Store {
     /// The segment whose compaction frees the most for what it costs, if any shall be compacted.
     fn choose_victim(&mut self) -> Option<(u32, usize)> {
         self.log.collect();
-        self.compaction.look_at = self.log.appended_bytes + self.compaction.look_every;
+        // Looking takes time for each segment: the more there are, the more is appended in between.
+        let pause = self.compaction.look_every.max(self.log.sealed_bytes() / LOOKS);
+        self.compaction.look_at = self.log.appended_bytes + pause;
         let rules = &self.compaction;
         let live = self.log.live_bytes();
         let garbage = (live as f64 * (rules.amplification_max - 1.0)) as u64;
