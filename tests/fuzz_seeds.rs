@@ -119,6 +119,9 @@ fn seeds() -> Fallible<Seeds> {
     add_codec(&mut seeds, "absent", &None::<(i32, Option<String>)>)?;
     add_texts(&mut seeds);
     add_bytes(&mut seeds);
+    let golden = "golden/segment/v1/good/every-record.seg";
+    let segment = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(golden))?;
+    add(&mut seeds, "segment", "every-record", segment);
     Ok(seeds)
 }
 
