@@ -7,7 +7,7 @@ use crate::support::{Place, json, run};
 
 /// All backends of this build.
 const BACKENDS: &[&str] =
-    if cfg!(feature = "rocksdb") { &["memory", "rocksdb"] } else { &["memory"] };
+    if cfg!(feature = "rocksdb") { &["memory", "fs", "rocksdb"] } else { &["memory", "fs"] };
 
 /// Fields that every result has.
 const COMMON: [&str; 17] = [
