@@ -206,13 +206,15 @@ fn heavy_dependencies(manifest: &File) -> Vec<Violation> {
         .collect()
 }
 
-/// Lints and versions are said once, at the top.
-/// The package with unsafe code in one file: it has the workspace's lints but for that one.
-const LINTS_OF_ITS_OWN: &str = "crates/fs/Cargo.toml";
+/// The packages that have lints of their own, since one module of each has unsafe code, which the
+/// workspace forbids.
+const OWN_LINTS: [&str; 2] = ["crates/fs/Cargo.toml", "crates/rocksdb/Cargo.toml"];
 
+/// Lints and versions are said once, at the top.
 fn own_settings(manifest: &File) -> Vec<Violation> {
     let Some(_) = folder_of(manifest) else { return Vec::new() };
-    let lints = if manifest.path == LINTS_OF_ITS_OWN { "[lints.rust]" } else { "[lints]" };
+    let own = OWN_LINTS.contains(&manifest.path.as_str());
+    let lints = if own { "[lints." } else { "[lints]" };
     let wanted = ["version.workspace", "edition.workspace", "rust-version.workspace", lints];
     wanted
         .iter()
@@ -222,6 +224,23 @@ fn own_settings(manifest: &File) -> Vec<Violation> {
             Violation::new(manifest, 0, what)
         })
         .collect()
+}
+
+/// The lines of all tables that begin with `prefix`, which is left out.
+fn lint_lines(manifest: &File, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in manifest.text.lines().map(str::trim) {
+        if let Some(table) = line.strip_prefix('[') {
+            inside = table.starts_with(prefix);
+            if inside {
+                found.push(table[prefix.len()..].to_owned());
+            }
+        } else if inside && !line.is_empty() && !line.starts_with('#') {
+            found.push(line.to_owned());
+        }
+    }
+    found
 }
 
 fn assert_manifests(rule: fn(&File) -> Vec<Violation>) {
@@ -306,6 +325,20 @@ fn rocksdb_in_a_light_package_is_found() {
 #[test]
 fn lints_and_versions_come_from_the_workspace() {
     assert_manifests(own_settings);
+}
+
+#[test]
+fn lints_of_its_own_differ_from_the_workspace_in_unsafe_code_only() {
+    let files = files();
+    let manifest = |path: &str| files.iter().find(|file| file.path == path).unwrap();
+    let mut expected = lint_lines(manifest("Cargo.toml"), "workspace.lints.");
+    assert!(expected.len() > 15, "only {expected:?} found");
+    for line in &mut expected {
+        *line = line.replace("unsafe_code = \"forbid\"", "unsafe_code = \"deny\"");
+    }
+    for own in OWN_LINTS {
+        assert_eq!(lint_lines(manifest(own), "lints."), expected, "{own}");
+    }
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use millpond_state::{
     BackendContext, BatchVisitor, CheckpointId, EditBuffer, EntryKey, EntrySource, EntryVisitor,
-    ErrorKind, KeyGroup, KeyGroupRange, KeyedBackend, MapVisitor, MaxParallelism, Result,
-    SnapshotRequest, SnapshotTask, StateDescriptor, StateError, StateId, StateRegistry,
-    check_user_key_len, check_value_len,
+    ErrorKind, FileSource, FilesTask, KeyGroup, KeyGroupRange, KeyedBackend, MapVisitor,
+    MaxParallelism, Result, SnapshotRequest, SnapshotTask, StateDescriptor, StateError, StateId,
+    StateRegistry, check_user_key_len, check_value_len,
 };
 
 use crate::expiry::Expiries;
 use crate::layout;
+use crate::native::Native;
 use crate::snapshot_task::RocksDbSnapshot;
 use crate::store::Store;
 
@@ -24,6 +25,10 @@ const KEPT_BUFFER_BYTES: usize = 1 << 20;
 /// [`KeyedBackend::memory_bytes`] does not count the block cache, which instances share. A
 /// [`SnapshotSummary`](millpond_state::SnapshotSummary) counts all entries as changed. An append
 /// does not read what is there, so that the limit of a list's length is checked where it is read.
+///
+/// The synchronous part of an [incremental](millpond_state::SnapshotForm) snapshot waits for a
+/// flush. Its asynchronous part walks over the states that expire or are being migrated, and over
+/// no others. Numbers of entries that come from files are estimates.
 pub struct RocksDbBackend {
     key_groups: KeyGroupRange,
     max_parallelism: MaxParallelism,
@@ -35,6 +40,7 @@ pub struct RocksDbBackend {
     /// The values that the last call handed out.
     pub(crate) values: Vec<u8>,
     pub(crate) edit: EditBuffer,
+    pub(crate) native: Native,
 }
 
 impl core::fmt::Debug for RocksDbBackend {
@@ -61,7 +67,12 @@ impl RocksDbBackend {
     }
 
     /// An instance over an empty store.
-    pub(crate) fn new(context: &BackendContext, store: Store, expiries: Expiries) -> Self {
+    pub(crate) fn new(
+        context: &BackendContext,
+        store: Store,
+        expiries: Expiries,
+        native: Native,
+    ) -> Self {
         Self {
             key_groups: context.key_groups,
             max_parallelism: context.max_parallelism,
@@ -71,6 +82,7 @@ impl RocksDbBackend {
             key: Vec::new(),
             values: Vec::new(),
             edit: EditBuffer::new(),
+            native,
         }
     }
 
@@ -260,7 +272,16 @@ impl KeyedBackend for RocksDbBackend {
     fn snapshot(&mut self, _request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>> {
         let states = self.registry.persisted_descriptors();
         let (hold, store) = (self.expiries.hold(), Arc::clone(&self.store));
-        Ok(self.registry.filter_snapshot(Box::new(RocksDbSnapshot::take(states, store, hold))))
+        let task = RocksDbSnapshot::take(states, store, self.key_groups, hold);
+        Ok(self.registry.filter_snapshot(Box::new(task)))
+    }
+
+    fn snapshot_files(&mut self, request: &SnapshotRequest) -> Result<Option<Box<dyn FilesTask>>> {
+        crate::native::snapshot_files(self, request)
+    }
+
+    fn opens_files_of(&self, backend: &str) -> bool {
+        backend == crate::native::FORMAT
     }
 
     fn checkpoint_completed(&mut self, _checkpoint: CheckpointId) {}
@@ -268,7 +289,12 @@ impl KeyedBackend for RocksDbBackend {
     fn checkpoint_aborted(&mut self, _checkpoint: CheckpointId) {}
 
     fn restore(&mut self, source: &mut dyn EntrySource) -> Result<u64> {
+        self.native.note_restored(self.key_groups);
         crate::restore::restore(self, source)
+    }
+
+    fn restore_files(&mut self, source: &mut dyn FileSource, groups: KeyGroupRange) -> Result<u64> {
+        crate::native::restore_files(self, source, groups)
     }
 }
 

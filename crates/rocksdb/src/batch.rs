@@ -129,7 +129,7 @@ impl RocksDbBackend {
             }
             self.key.clear();
             layout::push_entry(&mut self.key, state, at);
-            writes.put(&self.key, value);
+            writes.put(&self.store, &self.key, value)?;
             writes.send_if_large(&self.store)?;
         }
         writes.send(&self.store)
@@ -207,8 +207,8 @@ impl RocksDbBackend {
             let change = decided(&self.edit)?;
             match change {
                 Change::None => continue,
-                Change::Put(value) => writes.put(keys.get(index), value),
-                Change::Delete => writes.delete(keys.get(index)),
+                Change::Put(value) => writes.put(&self.store, keys.get(index), value)?,
+                Change::Delete => writes.delete(&self.store, keys.get(index))?,
             }
             if repeats {
                 changes.note(*first, change.value());

@@ -8,18 +8,31 @@ const DISK_FULL: &str = "No space left on device";
 /// What it says about a full quota.
 const QUOTA_FULL: &str = "Disk quota exceeded";
 
+/// What its messages about damage begin with.
+const CORRUPTION: &str = "Corruption";
+
 /// An error that RocksDB reported in doing `what`.
 #[cold]
 pub(crate) fn rocksdb_error(what: &str, error: rocksdb::Error) -> StateError {
-    let text: &str = error.as_ref();
+    classify(what, error.as_ref()).with_source(error)
+}
+
+/// An error of which only the message is there.
+#[cold]
+pub(crate) fn rocksdb_message(what: &str, text: &str) -> StateError {
+    let error = classify(what, text);
+    StateError::new(error.kind(), format!("{}: {text}", error.message()))
+}
+
+fn classify(what: &str, text: &str) -> StateError {
     let (kind, advice) = if text.contains(DISK_FULL) || text.contains(QUOTA_FULL) {
         (ErrorKind::ResourceExhausted, ": the disk of the state folder is full, make room")
-    } else if error.kind() == rocksdb::ErrorKind::Corruption {
+    } else if text.starts_with(CORRUPTION) {
         (ErrorKind::Corrupt, ": local files are damaged, restore from a checkpoint")
     } else {
         (ErrorKind::Io, "")
     };
-    StateError::new(kind, format!("RocksDB failed to {what}{advice}")).with_source(error)
+    StateError::new(kind, format!("RocksDB failed to {what}{advice}"))
 }
 
 /// An error that the operating system reported in doing `what`.

@@ -6,12 +6,14 @@
 //!   then what the checkpoint contains. So compactions judge by the time of the oldest snapshot
 //!   under way.
 //! - What does not decode, and what has expired only in parts, stays as it is.
+//! - Entries of key groups that the instance does not own came with files of another: nobody sees
+//!   them, so they go whatever their age.
 
 use core::ffi::CStr;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millpond_state::{Expiry, ExpiryFilter, Scratch, StateDescriptor};
+use millpond_state::{Expiry, ExpiryFilter, KeyGroupRange, Scratch, StateDescriptor};
 use rocksdb::CompactionDecision;
 use rocksdb::compaction_filter::CompactionFilter;
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
@@ -22,8 +24,12 @@ use crate::layout;
 const NAME: &CStr = c"millpond.expiry";
 
 /// The states of an instance that expire, and the snapshots under way. Clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct Expiries(Arc<Mutex<Inner>>);
+#[derive(Clone)]
+pub(crate) struct Expiries {
+    /// The key groups that the instance owns.
+    own: KeyGroupRange,
+    inner: Arc<Mutex<Inner>>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -42,8 +48,13 @@ impl Inner {
 }
 
 impl Expiries {
+    /// Of an instance that owns `own`, none yet.
+    pub(crate) fn new(own: KeyGroupRange) -> Self {
+        Self { own, inner: Arc::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the filters of all states.
@@ -68,7 +79,7 @@ impl Expiries {
         let filters = inner.filters.iter().zip(times);
         let states =
             filters.map(|(filter, now_ms)| Some((Arc::clone(filter.as_ref()?), now_ms?))).collect();
-        Judge { states, rewritten: Scratch::new() }
+        Judge { own: self.own, states, rewritten: Scratch::new() }
     }
 }
 
@@ -98,14 +109,18 @@ impl CompactionFilterFactory for Expiries {
 
 /// Judges the entries of one compaction, all at one instant.
 pub(crate) struct Judge {
+    own: KeyGroupRange,
     /// By state: filter and time, if it expires and its time is known.
     states: Vec<Option<(Arc<dyn ExpiryFilter>, i64)>>,
     rewritten: Scratch,
 }
 
 impl Judge {
-    fn is_expired(&mut self, key: &[u8], value: &[u8]) -> bool {
-        let Some((_, state, _)) = layout::split_scope(key) else { return false };
+    fn is_unwanted(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let Some((group, state, _)) = layout::split_scope(key) else { return false };
+        if !self.own.contains(group) {
+            return true;
+        }
         let Some(Some((filter, now))) = self.states.get(state.index()) else { return false };
         matches!(filter.judge(value, Some(*now), &mut self.rewritten), Ok(Expiry::Expired))
     }
@@ -113,7 +128,7 @@ impl Judge {
 
 impl CompactionFilter for Judge {
     fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
-        if self.is_expired(key, value) {
+        if self.is_unwanted(key, value) {
             CompactionDecision::Remove
         } else {
             CompactionDecision::Keep

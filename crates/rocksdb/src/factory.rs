@@ -1,11 +1,16 @@
 //! What an engine is configured with.
 
-use millpond_state::{BackendContext, BackendFactory, KeyedBackend, Result};
+use std::sync::Arc;
+
+use millpond_state::{
+    BackendContext, BackendFactory, KeyedBackend, MAX_PARALLELISM_LIMIT, MaxParallelism, Result,
+};
 
 use crate::backend::RocksDbBackend;
 use crate::budget::Budget;
 use crate::expiry::Expiries;
 use crate::folder::StateFolder;
+use crate::native::Native;
 use crate::options::RocksDbOptions;
 use crate::store::Store;
 use crate::tuning::database_options;
@@ -35,7 +40,7 @@ impl RocksDbBackendFactory {
     /// state folder cannot be used.
     pub fn create(options: RocksDbOptions) -> Result<Self> {
         let budget = Budget::new(&options)?;
-        database_options(&options, &budget, &Expiries::default())?;
+        database_options(&options, &budget, &any_expiries()?)?;
         let folder = StateFolder::create(&options.state_dir)?;
         Ok(Self { options, budget, folder })
     }
@@ -46,11 +51,12 @@ impl RocksDbBackendFactory {
     /// As [`BackendFactory::open`].
     pub fn open_backend(&self, context: &BackendContext) -> Result<RocksDbBackend> {
         RocksDbBackend::check_context(context)?;
-        let folder = self.folder.create_instance(context)?;
-        let expiries = Expiries::default();
+        let folder = Arc::new(self.folder.create_instance(context)?);
+        let expiries = Expiries::new(context.key_groups);
         let options = database_options(&self.options, &self.budget, &expiries)?;
-        let store = Store::create(folder, options, self.options.target_file_size_base)?;
-        Ok(RocksDbBackend::new(context, store, expiries))
+        let store = Store::create(&folder, options, self.options.target_file_size_base)?;
+        let native = Native::new(self.options.transfer_threads);
+        Ok(RocksDbBackend::new(context, store, expiries, native))
     }
 
     /// The options that databases are opened with, for comparisons with databases opened by hand.
@@ -60,7 +66,7 @@ impl RocksDbBackendFactory {
     /// None once the factory was created.
     #[doc(hidden)]
     pub fn database_options(&self) -> Result<rocksdb::Options> {
-        database_options(&self.options, &self.budget, &Expiries::default())
+        database_options(&self.options, &self.budget, &any_expiries()?)
     }
 
     /// The memory that all instances hold together.
@@ -75,9 +81,14 @@ impl RocksDbBackendFactory {
     }
 }
 
+/// Of an instance that owns whatever there is.
+fn any_expiries() -> Result<Expiries> {
+    Ok(Expiries::new(MaxParallelism::new(MAX_PARALLELISM_LIMIT)?.full_range()))
+}
+
 impl BackendFactory for RocksDbBackendFactory {
     fn name(&self) -> &str {
-        "rocksdb"
+        crate::native::FORMAT
     }
 
     fn open(&self, context: &BackendContext) -> Result<Box<dyn KeyedBackend>> {

@@ -5,7 +5,8 @@
 //!   .lock                          held while folders are made or removed
 //!   <operator>-<first>-<last>.<n>/ one instance
 //!     LOCKED                       held as long as the instance lives
-//!     db/                          the database
+//!     db-<n>/                      a database: the present one, or one that snapshots still read
+//!     <what>-<n>/                  files on their way from and to storage
 //! ```
 //!
 //! # Invariants
@@ -16,6 +17,8 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millpond_state::{BackendContext, ErrorKind, Result, StateError};
 
@@ -27,7 +30,7 @@ const STATE_LOCK: &str = ".lock";
 /// Guards an instance's folder.
 const INSTANCE_LOCK: &str = "LOCKED";
 
-/// The database within an instance's folder.
+/// Databases within an instance's folder.
 const DATABASE: &str = "db";
 
 /// Longest part of an operator's name that goes into a folder's name.
@@ -121,6 +124,8 @@ fn instance_name(context: &BackendContext) -> String {
 pub(crate) struct InstanceFolder {
     parent: StateFolder,
     path: PathBuf,
+    /// Numbers what lies in it.
+    next: AtomicU64,
     /// Held for its lock.
     _locked: File,
 }
@@ -131,12 +136,12 @@ impl InstanceFolder {
         let on_error = |error| io_error(format!("lock {}", lock.display()), error);
         let file = open_lock(&lock).map_err(on_error)?;
         file.lock().map_err(on_error)?;
-        Ok(Self { parent, path, _locked: file })
+        Ok(Self { parent, path, next: AtomicU64::new(0), _locked: file })
     }
 
-    /// Where the database goes.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+    /// A path that was never given out: nothing is there yet.
+    fn unused(&self, what: &str) -> PathBuf {
+        self.path.join(format!("{what}-{}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A place for a file of the instance's own, on the same disk as the database.
@@ -151,6 +156,63 @@ impl Drop for InstanceFolder {
         // Nobody is left to tell: what stays is removed by the next process.
         let _ = std::fs::remove_dir_all(&self.path);
         drop(guard);
+    }
+}
+
+/// A folder within an instance's folder; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct TemporaryFolder {
+    path: PathBuf,
+    instance: Arc<InstanceFolder>,
+}
+
+impl TemporaryFolder {
+    /// A path for a folder that something else will make.
+    pub(crate) fn reserve(instance: &Arc<InstanceFolder>, what: &str) -> Self {
+        Self { path: instance.unused(what), instance: Arc::clone(instance) }
+    }
+
+    /// Makes a folder.
+    pub(crate) fn create(instance: &Arc<InstanceFolder>, what: &str) -> Result<Self> {
+        let folder = Self::reserve(instance, what);
+        std::fs::create_dir(&folder.path)
+            .map_err(|error| io_error(format!("make {}", folder.path.display()), error))?;
+        Ok(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // It may never have been made. What stays goes with the instance's folder.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The folder of a database; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct DatabaseFolder(TemporaryFolder);
+
+impl DatabaseFolder {
+    /// A path for a database that RocksDB will make.
+    pub(crate) fn reserve(instance: &Arc<InstanceFolder>) -> Self {
+        Self(TemporaryFolder::reserve(instance, DATABASE))
+    }
+
+    /// Makes a folder for the files of a database.
+    pub(crate) fn create(instance: &Arc<InstanceFolder>) -> Result<Self> {
+        TemporaryFolder::create(instance, DATABASE).map(Self)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) const fn instance(&self) -> &Arc<InstanceFolder> {
+        &self.0.instance
     }
 }
 

@@ -19,7 +19,7 @@
 //! - No entry is a proper prefix of another entry; the user keys of a map are the keys that start
 //!   with the map's entry.
 
-use millpond_state::{EntryKey, KeyGroup, StateId};
+use millpond_state::{EntryKey, KeyGroup, KeyGroupRange, StateId};
 
 /// Bytes of key group and state.
 pub(crate) const SCOPE_BYTES: usize = 4;
@@ -47,6 +47,17 @@ pub(crate) fn push_entry(out: &mut Vec<u8>, state: StateId, at: &EntryKey<'_>) {
 pub(crate) fn scope(group: KeyGroup, state: StateId) -> [u8; SCOPE_BYTES] {
     let ([a, b], [c, d]) = (group.get().to_be_bytes(), state.get().to_be_bytes());
     [a, b, c, d]
+}
+
+/// The bounds of all keys of key groups: the first may be one, the second is behind all.
+pub(crate) fn bounds(groups: KeyGroupRange) -> (Vec<u8>, Vec<u8>) {
+    let start = groups.first().get().to_be_bytes().to_vec();
+    let end = match groups.last().get().checked_add(1) {
+        Some(next) => next.to_be_bytes().to_vec(),
+        // There are fewer states than the third byte would have to say.
+        None => vec![0xFF; 3],
+    };
+    (start, end)
 }
 
 #[inline]

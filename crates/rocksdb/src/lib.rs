@@ -4,7 +4,9 @@
 //! instance and its snapshots do. There is no write-ahead log: what makes state durable is the
 //! checkpoint. List appends are merge operands, maps are ranges of keys with a common prefix, and a
 //! snapshot is a RocksDB snapshot, which costs nothing to take and is written out by an iterator,
-//! since the order of keys is the canonical order.
+//! since the order of keys is the canonical order. An incremental snapshot is a flush and links to
+//! the database's files, of which those that storage lacks are uploaded; it restores as a database,
+//! at another parallelism too.
 //!
 //! ```text
 //! RocksDbBackendFactory      one for a process: options, state folder, memory budget
@@ -44,6 +46,7 @@ mod folder;
 mod layout;
 mod map;
 mod merge;
+mod native;
 mod options;
 mod restore;
 mod scan;

@@ -23,14 +23,14 @@ impl RocksDbBackend {
     pub(crate) fn delete_map(&mut self) -> Result<()> {
         let end = self.end_of_map();
         let mut writes = Writes::default();
-        let mut keys = map_iterator(&self.store, &self.key, &end);
+        let mut keys = map_iterator(&self.store, &self.key, &end)?;
         while let Some(key) = keys.key() {
             if writes.len() == DELETED_SINGLY_MAX {
                 writes.clear();
-                writes.delete_range(&self.key, &end);
+                writes.delete_range(&self.store, &self.key, &end)?;
                 break;
             }
-            writes.delete(key);
+            writes.delete(&self.store, key)?;
             keys.next();
         }
         check_ended(&keys)?;
@@ -49,14 +49,14 @@ impl RocksDbBackend {
     fn visit_map_into(&mut self, visit: &mut MapVisitor<'_>, writes: &mut Writes) -> Result<()> {
         let end = self.end_of_map();
         let store = Arc::clone(&self.store);
-        let mut entries = map_iterator(&store, &self.key, &end);
+        let mut entries = map_iterator(&store, &self.key, &end)?;
         while let Some((key, value)) = entries.item() {
             let user_key = key.get(self.key.len()..).unwrap_or_default();
             let walk = visit(user_key, &mut self.edit.begin(Some(value)))?;
             match decided(&self.edit)? {
                 Change::None => {}
-                Change::Put(value) => writes.put(key, value),
-                Change::Delete => writes.delete(key),
+                Change::Put(value) => writes.put(&store, key, value)?,
+                Change::Delete => writes.delete(&store, key)?,
             }
             writes.send_if_large(&store)?;
             if walk.is_break() {
@@ -75,8 +75,8 @@ impl RocksDbBackend {
 }
 
 /// An iterator at the first key of a map. It shows the map as it is now, whatever is written later.
-fn map_iterator<'s>(store: &'s Store, entry: &[u8], end: &[u8]) -> DBRawIterator<'s> {
-    let mut iterator = store.iterator(map_read_options(end));
+fn map_iterator<'s>(store: &'s Store, entry: &[u8], end: &[u8]) -> Result<DBRawIterator<'s>> {
+    let mut iterator = store.iterator(map_read_options(end))?;
     iterator.seek(entry);
-    iterator
+    Ok(iterator)
 }

@@ -49,6 +49,8 @@ pub struct RocksDbOptions {
     /// Files older than that are compacted, so that expired entries go even if nothing is written
     /// near them; 0 for never.
     pub periodic_compaction_seconds: u64,
+    /// Files that a restore fetches at once, each with a buffer of 1 MiB; at least 1.
+    pub transfer_threads: usize,
     /// Any options in RocksDB's own syntax, applied over all others:
     /// `compression=kZSTD;block_based_table_factory={block_size=16384}`.
     pub rocksdb_options: String,
@@ -79,6 +81,7 @@ impl RocksDbOptions {
             max_background_jobs: 4,
             max_open_files: -1,
             periodic_compaction_seconds: 30 * 24 * 3600,
+            transfer_threads: 4,
             rocksdb_options: String::new(),
             profile,
         };
@@ -116,6 +119,13 @@ impl RocksDbOptions {
     #[must_use]
     pub const fn with_write_buffer_size(mut self, bytes: usize) -> Self {
         self.write_buffer_size = bytes;
+        self
+    }
+
+    /// Sets [`Self::transfer_threads`].
+    #[must_use]
+    pub const fn with_transfer_threads(mut self, threads: usize) -> Self {
+        self.transfer_threads = threads;
         self
     }
 

@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::writes::Writes;
 
 /// A state of the source: its id here, and whether it is a map.
-type Restored = (StateId, bool);
+pub(crate) type Restored = (StateId, bool);
 
 /// Adds all entries of `source`; returns how many.
 pub(crate) fn restore(backend: &mut RocksDbBackend, source: &mut dyn EntrySource) -> Result<u64> {
@@ -43,7 +43,7 @@ pub(crate) fn restore(backend: &mut RocksDbBackend, source: &mut dyn EntrySource
 }
 
 /// Checks an entry and encodes its key.
-fn push_key(
+pub(crate) fn push_key(
     backend: &RocksDbBackend,
     states: &[Restored],
     entry: &SnapshotEntry<'_>,
@@ -89,7 +89,7 @@ impl<'s> Loader<'s> {
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if let Some(writes) = &mut self.writes {
-            writes.put(key, value);
+            writes.put(self.store, key, value)?;
             return writes.send_if_large(self.store);
         }
         if !self.last_key.is_empty() && key <= &self.last_key[..] {

@@ -62,7 +62,7 @@ impl RocksDbBackend {
         let first = groups.first().max(own.first());
         let last = groups.last().min(own.last());
         let is_map = self.registry.get(state)?.kind().is_map();
-        let mut keys = self.store.iterator(scan_read_options());
+        let mut keys = self.store.iterator(scan_read_options())?;
         let mut entry = Vec::new();
         keys.seek(layout::scope(first, state));
         while let Some(key) = keys.key() {

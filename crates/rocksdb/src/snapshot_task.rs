@@ -14,15 +14,16 @@
 use std::sync::Arc;
 
 use millpond_state::{
-    CancelFlag, EntrySink, Result, SnapshotEntry, SnapshotSummary, SnapshotTask, StateDescriptor,
+    CancelFlag, EntrySink, KeyGroupRange, Result, SnapshotEntry, SnapshotSummary, SnapshotTask,
+    StateDescriptor,
 };
-use rocksdb::Snapshot;
+use rocksdb::{DBRawIterator, Snapshot};
 
 use crate::error::foreign_key;
 use crate::expiry::Hold;
 use crate::layout;
 use crate::store::{Store, check_ended};
-use crate::tuning::scan_read_options;
+use crate::tuning::range_read_options;
 
 /// Entries written between two looks at the cancel flag.
 const CANCEL_CHECK_ENTRIES: u64 = 256;
@@ -43,14 +44,27 @@ self_cell::self_cell!(
 pub(crate) struct RocksDbSnapshot {
     states: Vec<StateDescriptor>,
     held: HeldSnapshot,
+    key_groups: KeyGroupRange,
     _hold: Hold,
 }
 
 impl RocksDbSnapshot {
-    /// Takes a snapshot of what `store` holds now; `hold` keeps it from expiring.
-    pub(crate) fn take(states: Vec<StateDescriptor>, store: Arc<Store>, hold: Hold) -> Self {
+    /// Takes a snapshot of what `store` holds now of `key_groups`; `hold` keeps it from expiring.
+    pub(crate) fn take(
+        states: Vec<StateDescriptor>,
+        store: Arc<Store>,
+        key_groups: KeyGroupRange,
+        hold: Hold,
+    ) -> Self {
         let held = HeldSnapshot::new(store, |store| store.snapshot());
-        Self { states, held, _hold: hold }
+        Self { states, held, key_groups, _hold: hold }
+    }
+
+    /// An iterator over what it shows.
+    fn items(&self) -> Result<DBRawIterator<'_>> {
+        let family = self.held.borrow_owner().family()?;
+        let options = range_read_options(self.key_groups);
+        Ok(self.held.borrow_dependent().raw_iterator_cf_opt(family, options))
     }
 }
 
@@ -64,7 +78,7 @@ impl SnapshotTask for RocksDbSnapshot {
         sink.begin(&self.states)?;
         let mut out = Output { sink, cancel, entries: 0, key: Vec::new(), namespace: Vec::new() };
         let mut from = Vec::new();
-        while out.write_some(self.held.borrow_dependent(), &mut from)? {}
+        while out.write_some(self.items()?, &mut from)? {}
         let mut summary = SnapshotSummary::default();
         summary.entries = out.entries;
         summary.entries_changed = out.entries;
@@ -82,10 +96,9 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Writes what one iterator yields at `from` and behind. Tells whether there is more, and moves
+    /// Writes what `items` yield at `from` and behind. Tells whether there is more, and moves
     /// `from` there.
-    fn write_some(&mut self, snapshot: &Snapshot<'_>, from: &mut Vec<u8>) -> Result<bool> {
-        let mut items = snapshot.raw_iterator_opt(scan_read_options());
+    fn write_some(&mut self, mut items: DBRawIterator<'_>, from: &mut Vec<u8>) -> Result<bool> {
         items.seek(&from[..]);
         let mut bytes = 0;
         while let Some((key, value)) = items.item() {

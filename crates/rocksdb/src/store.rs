@@ -2,7 +2,11 @@
 //!
 //! Shared between the backend and its snapshots under way; closed, and its folder removed, when the
 //! last of them lets go. Says what failed in words of this crate.
+//!
+//! Entries lie in one column family: the default one, or, once files of other databases were
+//! imported, another, since RocksDB imports into new families only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millpond_state::{ErrorKind, Result, StateError};
@@ -13,41 +17,64 @@ use rocksdb::{
 };
 
 use crate::error::rocksdb_error;
-use crate::folder::InstanceFolder;
+use crate::folder::{DatabaseFolder, InstanceFolder};
 use crate::tuning::write_options;
 
 /// Time between two tries of a write that RocksDB holds back: what it waits itself at least.
 const STALL_PAUSE: Duration = Duration::from_millis(1);
 
+/// The column family that files of other databases are imported into.
+pub(crate) const IMPORTED_FAMILY: &str = "imported";
+
 /// A database and its folder.
 pub(crate) struct Store {
     // Fields drop in this order: the database closes before its folder goes.
     db: DB,
+    family: String,
     options: Options,
     read: ReadOptions,
     write: WriteOptions,
     file_bytes: u64,
-    folder: InstanceFolder,
+    folder: DatabaseFolder,
 }
 
 impl Store {
-    /// Creates an empty database in `folder`, with files of `file_bytes`.
+    /// Creates an empty database, with files of `file_bytes`.
     pub(crate) fn create(
-        folder: InstanceFolder,
+        folder: &Arc<InstanceFolder>,
         options: Options,
         file_bytes: u64,
     ) -> Result<Self> {
-        // Opened by descriptor: otherwise the handle of the one column family is out of reach.
-        let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options.clone());
-        let db = DB::open_cf_descriptors(&options, folder.database(), [family])
+        let database = DatabaseFolder::reserve(folder);
+        Self::open_in(database, options, file_bytes, DEFAULT_COLUMN_FAMILY_NAME)
+    }
+
+    /// Opens the database whose files are in `folder`, with the settings of `like`.
+    pub(crate) fn open(folder: DatabaseFolder, like: &Self, family: &str) -> Result<Self> {
+        let mut options = like.options.clone();
+        options.create_if_missing(false);
+        options.set_error_if_exists(false);
+        let mut store = Self::open_in(folder, options, like.file_bytes, family)?;
+        store.options = like.options.clone();
+        Ok(store)
+    }
+
+    fn open_in(
+        folder: DatabaseFolder,
+        options: Options,
+        file_bytes: u64,
+        family: &str,
+    ) -> Result<Self> {
+        let db = DB::open_cf_descriptors(&options, folder.path(), families(&options, family))
             .map_err(|error| rocksdb_error("open a database", error))?;
         let (read, write) = (ReadOptions::default(), write_options());
-        Ok(Self { db, options, read, write, file_bytes, folder })
+        Ok(Self { db, family: family.to_owned(), options, read, write, file_bytes, folder })
     }
 
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>> {
-        self.db.get_pinned_opt(key, &self.read).map_err(|error| rocksdb_error("read", error))
+        let found = self.db.get_pinned_cf_opt(self.family()?, key, &self.read);
+        found.map_err(|error| rocksdb_error("read", error))
     }
 
     /// Reads many keys, in their order.
@@ -62,17 +89,20 @@ impl Store {
 
     #[inline]
     pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.written(|| self.db.put_opt(key, value, &self.write))
+        let family = self.family()?;
+        self.written(|| self.db.put_cf_opt(family, key, value, &self.write))
     }
 
     #[inline]
     pub(crate) fn merge(&self, key: &[u8], operand: &[u8]) -> Result<()> {
-        self.written(|| self.db.merge_opt(key, operand, &self.write))
+        let family = self.family()?;
+        self.written(|| self.db.merge_cf_opt(family, key, operand, &self.write))
     }
 
     #[inline]
     pub(crate) fn delete(&self, key: &[u8]) -> Result<()> {
-        self.written(|| self.db.delete_opt(key, &self.write))
+        let family = self.family()?;
+        self.written(|| self.db.delete_cf_opt(family, key, &self.write))
     }
 
     pub(crate) fn write(&self, batch: &WriteBatch) -> Result<()> {
@@ -90,8 +120,8 @@ impl Store {
     }
 
     /// An iterator over the present contents.
-    pub(crate) fn iterator(&self, options: ReadOptions) -> DBRawIterator<'_> {
-        self.db.raw_iterator_opt(options)
+    pub(crate) fn iterator(&self, options: ReadOptions) -> Result<DBRawIterator<'_>> {
+        Ok(self.db.raw_iterator_cf_opt(self.family()?, options))
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
@@ -102,7 +132,9 @@ impl Store {
     /// this instance's alone.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let parts = [properties::SIZE_ALL_MEM_TABLES, properties::ESTIMATE_TABLE_READERS_MEM];
-        parts.iter().map(|name| self.db.property_int_value(*name).ok().flatten().unwrap_or(0)).sum()
+        let Ok(family) = self.family() else { return 0 };
+        let bytes = |name| self.db.property_int_value_cf(family, name).ok().flatten();
+        parts.into_iter().map(|name| bytes(name).unwrap_or(0)).sum()
     }
 
     /// What SST files are written with.
@@ -115,8 +147,18 @@ impl Store {
         self.file_bytes
     }
 
-    pub(crate) const fn folder(&self) -> &InstanceFolder {
-        &self.folder
+    /// The instance's folder.
+    pub(crate) const fn folder(&self) -> &Arc<InstanceFolder> {
+        self.folder.instance()
+    }
+
+    pub(crate) const fn db(&self) -> &DB {
+        &self.db
+    }
+
+    /// The column family that entries lie in.
+    pub(crate) fn family_name(&self) -> &str {
+        &self.family
     }
 
     /// Takes SST files over. They must not overlap.
@@ -124,12 +166,14 @@ impl Store {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         self.db
-            .ingest_external_file_opts(&options, files)
+            .ingest_external_file_cf_opts(self.family()?, &options, files)
             .map_err(|error| rocksdb_error("take restored files over", error))
     }
 
-    fn family(&self) -> Result<&ColumnFamily> {
-        self.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME).ok_or_else(|| {
+    /// The column family that entries lie in.
+    #[inline]
+    pub(crate) fn family(&self) -> Result<&ColumnFamily> {
+        self.db.cf_handle(&self.family).ok_or_else(|| {
             StateError::new(ErrorKind::Io, "the database has lost its column family")
         })
     }
@@ -140,6 +184,17 @@ impl Drop for Store {
         // A compaction under way would be waited for; its result is not wanted.
         self.db.cancel_all_background_work(true);
     }
+}
+
+/// What to open a database with whose entries lie in `family`. RocksDB wants the default one named
+/// too. Opened by descriptor: otherwise their handles are out of reach.
+pub(crate) fn families(options: &Options, family: &str) -> Vec<ColumnFamilyDescriptor> {
+    let mut names = vec![DEFAULT_COLUMN_FAMILY_NAME];
+    if family != DEFAULT_COLUMN_FAMILY_NAME {
+        names.push(family);
+    }
+    let describe = |name| ColumnFamilyDescriptor::new(name, options.clone());
+    names.into_iter().map(describe).collect()
 }
 
 /// Tries a write again as long as RocksDB holds it back.

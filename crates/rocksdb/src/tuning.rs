@@ -1,6 +1,6 @@
 //! From settings to RocksDB's options.
 
-use millpond_state::{ErrorKind, Result, StateError};
+use millpond_state::{ErrorKind, KeyGroupRange, Result, StateError};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, DBCompressionType, DataBlockIndexType, Options,
     ReadOptions, SliceTransform, WriteOptions,
@@ -21,6 +21,9 @@ const ARENA_BLOCK_BYTES: usize = 64 << 10;
 /// Options that only RocksDB's own syntax reaches. What is unflushed when an instance is dropped is
 /// not wanted any more.
 const UNWRAPPED_OPTIONS: &str = "avoid_flush_during_shutdown=true";
+
+/// A MANIFEST that has grown to this size is written anew. Each checkpoint has the whole of it.
+const MANIFEST_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes that a scan reads ahead.
 const SCAN_READAHEAD_BYTES: usize = 1 << 20;
@@ -43,6 +46,7 @@ pub(crate) fn database_options(
     options.set_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(8 << 20);
+    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     set_merge_operator(&mut options);
@@ -122,6 +126,15 @@ pub(crate) fn write_options() -> WriteOptions {
 /// prefix filters all the same.
 pub(crate) fn map_read_options(end: &[u8]) -> ReadOptions {
     let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(end);
+    options
+}
+
+/// For walks over all entries of key groups.
+pub(crate) fn range_read_options(groups: KeyGroupRange) -> ReadOptions {
+    let (start, end) = layout::bounds(groups);
+    let mut options = scan_read_options();
+    options.set_iterate_lower_bound(start);
     options.set_iterate_upper_bound(end);
     options
 }

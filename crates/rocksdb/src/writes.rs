@@ -1,4 +1,4 @@
-//! Writes that go to the database together.
+//! Writes that go to one database together.
 //!
 //! Made for callers that mostly have none: nothing is allocated before the first.
 
@@ -17,17 +17,20 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.batch.get_or_insert_default().put(key, value);
+    pub(crate) fn put(&mut self, store: &Store, key: &[u8], value: &[u8]) -> Result<()> {
+        self.batch.get_or_insert_default().put_cf(store.family()?, key, value);
+        Ok(())
     }
 
-    pub(crate) fn delete(&mut self, key: &[u8]) {
-        self.batch.get_or_insert_default().delete(key);
+    pub(crate) fn delete(&mut self, store: &Store, key: &[u8]) -> Result<()> {
+        self.batch.get_or_insert_default().delete_cf(store.family()?, key);
+        Ok(())
     }
 
     /// Deletes from `start` to before `end`.
-    pub(crate) fn delete_range(&mut self, start: &[u8], end: &[u8]) {
-        self.batch.get_or_insert_default().delete_range(start, end);
+    pub(crate) fn delete_range(&mut self, store: &Store, start: &[u8], end: &[u8]) -> Result<()> {
+        self.batch.get_or_insert_default().delete_range_cf(store.family()?, start, end);
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -241,8 +241,9 @@ pub trait KeyedBackend: Send {
     fn restore(&mut self, source: &mut dyn EntrySource) -> Result<u64>;
 
     /// As [`Self::restore`], from files in the backend's native form, of which only the entries of
-    /// `groups` are taken; those lie within [`Self::key_groups`]. A backend that was restored from
-    /// one handle of just its own key groups may re-use the files in its next snapshots.
+    /// `groups` are taken; those lie within [`Self::key_groups`]. A backend may re-use the files in
+    /// its next snapshots, as far as their transfers allow it. The number of entries is returned as
+    /// far as the files tell it.
     ///
     /// # Errors
     /// As [`Self::restore`]; [`ErrorKind::Incompatible`] if the files are not of a backend that

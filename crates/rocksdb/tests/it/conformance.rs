@@ -20,3 +20,11 @@ mod tiny_buffers {
         super::capabilities()
     );
 }
+
+/// With snapshots that go by way of RocksDB's own files.
+mod native {
+    millpond_testkit::backend_conformance!(
+        millpond_testkit::native::NativeFactory::new(crate::support::TemporaryFactory::usual()),
+        super::capabilities()
+    );
+}

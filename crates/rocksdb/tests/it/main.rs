@@ -7,6 +7,7 @@
     reason = "tests start threads and stop on errors"
 )]
 
+mod cluster;
 mod conformance;
 mod damage;
 mod disk_full;
@@ -14,5 +15,7 @@ mod expiry;
 mod lists;
 mod memory;
 mod model;
+mod native;
+mod rescale;
 mod snapshots;
 mod support;

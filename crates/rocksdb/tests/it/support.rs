@@ -38,9 +38,30 @@ impl TemporaryFactory {
         })
     }
 
+    /// As [`Self::tiny_buffers`], with many small files on several levels.
+    pub(crate) fn tiny_files() -> Self {
+        Self::new(|mut options| {
+            options.target_file_size_base = 8 << 10;
+            options.max_bytes_for_level_base = 32 << 10;
+            options
+                .with_write_buffer_size(16 << 10)
+                .with_rocksdb_options("max_bytes_for_level_multiplier=4;arena_block_size=4096")
+        })
+    }
+
+    /// Writes a file for each flush, and none besides.
+    pub(crate) fn without_compactions() -> Self {
+        Self::new(|options| options.with_rocksdb_options("disable_auto_compactions=true"))
+    }
+
     /// An instance for all key groups.
     pub(crate) fn backend(&self) -> RocksDbBackend {
-        self.inner.open_backend(&context(max().full_range())).unwrap()
+        self.backend_of(max().full_range())
+    }
+
+    /// An instance for some key groups.
+    pub(crate) fn backend_of(&self, groups: KeyGroupRange) -> RocksDbBackend {
+        self.inner.open_backend(&context(groups)).unwrap()
     }
 
     /// All SST files of all instances.
