@@ -5,25 +5,37 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millpond_checkpoint::driver::CheckpointStorage;
+use millpond_checkpoint::registry::RegistrySettings;
 use millpond_fs::{FsBackendFactory, FsOptions};
 use millpond_memory::{MemoryBackendFactory, MemoryOptions};
 use millpond_state::{BackendFactory, MaxParallelism};
 use millpond_storage::LocalStore;
 use millpond_testkit::model::ModelFactory;
-use millpond_tests::{Cluster, Fallible};
+use millpond_tests::{Cluster, Fallible, Taking};
 
 const PARALLELISMS: [u32; 5] = [1, 2, 3, 7, 8];
 const KEYS: u64 = 300;
 
-/// Every backend that needs no C++ library, and the model that they are held against. State in
-/// files goes below `state`, and is written and compacted all the time.
+/// Every backend there is, and the model that they are held against. State in files goes below
+/// `state`, and is written and compacted all the time.
 fn factories(state: &Path) -> Fallible<Vec<Box<dyn BackendFactory>>> {
     let files = FsOptions::new(state).with_segment_bytes(8 << 10).with_tail_bytes(16 << 10);
     Ok(vec![
         Box::new(MemoryBackendFactory::new(MemoryOptions::new())),
         Box::new(FsBackendFactory::new(files)?),
         Box::new(ModelFactory),
+        #[cfg(feature = "rocksdb")]
+        Box::new(rocksdb(state)?),
     ])
+}
+
+#[cfg(feature = "rocksdb")]
+fn rocksdb(state: &Path) -> Fallible<millpond_rocksdb::RocksDbBackendFactory> {
+    use millpond_rocksdb::{RocksDbBackendFactory, RocksDbOptions, RocksDbProfile};
+    let folder = state.join("rocksdb");
+    std::fs::create_dir(&folder)?;
+    let options = RocksDbOptions::with_profile(folder, RocksDbProfile::SmallMemory);
+    Ok(RocksDbBackendFactory::create(options.with_write_buffer_size(64 << 10))?)
 }
 
 #[test]
@@ -93,5 +105,46 @@ fn restored_again_and_again(factory: &dyn BackendFactory) -> Fallible<()> {
     model.fill(KEYS)?;
     model.fill(KEYS + 10)?;
     assert!(cluster.contents()? == model.contents()?);
+    Ok(())
+}
+
+/// Backends with a native form.
+fn native_factories(state: &Path) -> Fallible<Vec<Box<dyn BackendFactory>>> {
+    let mut factories = factories(state)?;
+    factories.retain(|factory| factory.name() != ModelFactory.name());
+    Ok(factories)
+}
+
+#[test]
+fn incremental_checkpoints_restore_at_any_parallelism_and_are_built_upon() -> Fallible<()> {
+    let max = MaxParallelism::new(32)?;
+    let state = tempfile::tempdir()?;
+    for factory in native_factories(state.path())? {
+        for p in PARALLELISMS {
+            for q in PARALLELISMS {
+                let case = format!("{} at {p} to {q}", factory.name());
+                let folder = tempfile::tempdir()?;
+                let storage = CheckpointStorage::new(Arc::new(LocalStore::create(folder.path())?));
+                let shared = storage.open_shared_files(RegistrySettings::default())?;
+                let mut model = Cluster::open(&ModelFactory, max, 1)?;
+                let mut cluster = Cluster::open(factory.as_ref(), max, p)?;
+                for (id, keys) in [(1, KEYS), (2, KEYS / 10), (3, KEYS + 20)] {
+                    model.fill(keys)?;
+                    cluster.fill(keys)?;
+                    cluster.take(&Taking::full(&storage, id).incremental(&shared))?;
+                }
+                let expected = model.contents()?;
+                for id in 4..6 {
+                    cluster = Cluster::restore(factory.as_ref(), &storage, max, q)?;
+                    assert!(cluster.contents()? == expected, "{case}");
+                    // What was restored is the base of what comes, and restores again.
+                    cluster.take(&Taking::full(&storage, id).incremental(&shared))?;
+                }
+                model.fill(KEYS / 2)?;
+                cluster.fill(KEYS / 2)?;
+                assert!(cluster.contents()? == model.contents()?, "{case}, written to");
+            }
+        }
+    }
     Ok(())
 }
