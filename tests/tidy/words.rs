@@ -59,6 +59,7 @@ const NO_THREADS: &[&str] = &[
     "crates/checkpoint/src/driver/threads.rs",
     "crates/fs/src/workers.rs",
     "crates/fs/src/restore_files.rs",
+    "crates/rocksdb/src/buffer/workers.rs",
     "crates/testkit/",
     "crates/bench/",
 ];
@@ -68,6 +69,7 @@ const NO_SCOPES: &[&str] = &[
     "crates/checkpoint/src/driver/threads.rs",
     "crates/rocksdb/src/native/fetch.rs",
     "crates/testkit/",
+    "crates/bench/",
 ];
 
 const BANNED_CALLS: [BannedCall; 14] = [

@@ -1,7 +1,5 @@
 //! The backend: the contract of [`KeyedBackend`] over a [`Store`].
 
-use std::sync::Arc;
-
 use millpond_state::{
     BackendContext, BatchVisitor, CheckpointId, EditBuffer, EntryKey, EntrySource, EntryVisitor,
     ErrorKind, FileSource, FilesTask, KeyGroup, KeyGroupRange, KeyedBackend, MapVisitor,
@@ -13,7 +11,7 @@ use crate::expiry::Expiries;
 use crate::layout;
 use crate::native::Native;
 use crate::snapshot_task::RocksDbSnapshot;
-use crate::store::Store;
+use crate::tables::Tables;
 
 /// A value buffer that was needed once and is larger than this is given back.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
@@ -26,15 +24,16 @@ const KEPT_BUFFER_BYTES: usize = 1 << 20;
 /// [`SnapshotSummary`](millpond_state::SnapshotSummary) counts all entries as changed. An append
 /// does not read what is there, so that the limit of a list's length is checked where it is read.
 ///
-/// The synchronous part of an [incremental](millpond_state::SnapshotForm) snapshot waits for a
-/// flush. Its asynchronous part walks over the states that expire or are being migrated, and over
-/// no others. Numbers of entries that come from files are estimates.
+/// The synchronous part of an [incremental](millpond_state::SnapshotForm) snapshot freezes the hash
+/// buffer; without one it waits for a flush. The asynchronous part walks over the states that
+/// expire or are being migrated, and over no others. Numbers of entries that come from files are
+/// estimates.
 pub struct RocksDbBackend {
     key_groups: KeyGroupRange,
     max_parallelism: MaxParallelism,
     pub(crate) registry: StateRegistry,
-    pub(crate) store: Arc<Store>,
-    expiries: Expiries,
+    pub(crate) tables: Tables,
+    pub(crate) expiries: Expiries,
     /// The key of the present call.
     pub(crate) key: Vec<u8>,
     /// The values that the last call handed out.
@@ -66,10 +65,10 @@ impl RocksDbBackend {
         ))
     }
 
-    /// An instance over an empty store.
+    /// An instance over empty tables.
     pub(crate) fn new(
         context: &BackendContext,
-        store: Store,
+        tables: Tables,
         expiries: Expiries,
         native: Native,
     ) -> Self {
@@ -77,7 +76,7 @@ impl RocksDbBackend {
             key_groups: context.key_groups,
             max_parallelism: context.max_parallelism,
             registry: StateRegistry::new(),
-            store: Arc::new(store),
+            tables,
             expiries,
             key: Vec::new(),
             values: Vec::new(),
@@ -105,22 +104,20 @@ impl RocksDbBackend {
         Ok(())
     }
 
-    /// As [`Self::address`], with a user key behind it.
+    /// As [`Self::address`], with a user key behind it. Returns the bytes of the map's entry.
     #[inline]
-    fn map_address(&mut self, state: StateId, at: &EntryKey<'_>, user_key: &[u8]) -> Result<()> {
+    fn map_address(&mut self, state: StateId, at: &EntryKey<'_>, user_key: &[u8]) -> Result<usize> {
         self.address(state, true, at)?;
+        let map_bytes = self.key.len();
         self.key.extend_from_slice(user_key);
-        Ok(())
+        Ok(map_bytes)
     }
 
-    /// The value under `self.key`.
+    /// The value under `self.key`, of which so many bytes are the map's entry.
     #[inline]
-    fn get_addressed(&mut self) -> Result<Option<&[u8]>> {
+    fn get_addressed(&mut self, map_bytes: usize) -> Result<Option<&[u8]>> {
         forget(&mut self.values);
-        let Some(value) = self.store.get(&self.key)? else { return Ok(None) };
-        check_value_len(value.len())?;
-        self.values.extend_from_slice(&value);
-        Ok(Some(&self.values))
+        self.tables.get(&self.key, map_bytes, &mut self.values)
     }
 }
 
@@ -154,27 +151,27 @@ impl KeyedBackend for RocksDbBackend {
 
     fn get<'a>(&'a mut self, state: StateId, at: EntryKey<'_>) -> Result<Option<&'a [u8]>> {
         self.address(state, false, &at)?;
-        self.get_addressed()
+        self.get_addressed(0)
     }
 
     fn put(&mut self, state: StateId, at: EntryKey<'_>, value: &[u8]) -> Result<()> {
         at.check_lengths()?;
         check_value_len(value.len())?;
         self.address(state, false, &at)?;
-        self.store.put(&self.key, value)
+        self.tables.put(&self.key, 0, value)
     }
 
     fn delete(&mut self, state: StateId, at: EntryKey<'_>) -> Result<()> {
         let is_map = self.registry.get(state)?.kind().is_map();
         self.address(state, is_map, &at)?;
-        if is_map { self.delete_map() } else { self.store.delete(&self.key) }
+        if is_map { self.delete_map() } else { self.tables.delete(&self.key, 0) }
     }
 
     fn append(&mut self, state: StateId, at: EntryKey<'_>, bytes: &[u8]) -> Result<()> {
         at.check_lengths()?;
         check_value_len(bytes.len())?;
         self.address(state, false, &at)?;
-        self.store.merge(&self.key, bytes)
+        self.tables.append(&self.key, bytes)
     }
 
     fn get_many<'a>(
@@ -215,8 +212,8 @@ impl KeyedBackend for RocksDbBackend {
         at: EntryKey<'_>,
         user_key: &[u8],
     ) -> Result<Option<&'a [u8]>> {
-        self.map_address(state, &at, user_key)?;
-        self.get_addressed()
+        let map_bytes = self.map_address(state, &at, user_key)?;
+        self.get_addressed(map_bytes)
     }
 
     fn map_put(
@@ -229,13 +226,13 @@ impl KeyedBackend for RocksDbBackend {
         at.check_lengths()?;
         check_user_key_len(user_key.len())?;
         check_value_len(value.len())?;
-        self.map_address(state, &at, user_key)?;
-        self.store.put(&self.key, value)
+        let map_bytes = self.map_address(state, &at, user_key)?;
+        self.tables.put(&self.key, map_bytes, value)
     }
 
     fn map_remove(&mut self, state: StateId, at: EntryKey<'_>, user_key: &[u8]) -> Result<()> {
-        self.map_address(state, &at, user_key)?;
-        self.store.delete(&self.key)
+        let map_bytes = self.map_address(state, &at, user_key)?;
+        self.tables.delete(&self.key, map_bytes)
     }
 
     fn map_visit(
@@ -266,13 +263,13 @@ impl KeyedBackend for RocksDbBackend {
 
     fn memory_bytes(&self) -> u64 {
         let buffers = self.key.capacity() + self.values.capacity();
-        self.store.memory_bytes() + buffers as u64
+        self.tables.memory_bytes() + buffers as u64
     }
 
     fn snapshot(&mut self, _request: &SnapshotRequest) -> Result<Box<dyn SnapshotTask>> {
         let states = self.registry.persisted_descriptors();
-        let (hold, store) = (self.expiries.hold(), Arc::clone(&self.store));
-        let task = RocksDbSnapshot::take(states, store, self.key_groups, hold);
+        let (hold, groups) = (self.expiries.hold(), self.key_groups);
+        let task = RocksDbSnapshot::take(states, &mut self.tables, groups, hold);
         Ok(self.registry.filter_snapshot(Box::new(task)))
     }
 

@@ -1,4 +1,5 @@
-//! Batched access: one multi-get and one write batch for a window of entries.
+//! Batched access: one multi-get and one write batch for a window of entries; with a buffer, one
+//! multi-get of what that does not know.
 //!
 //! # Invariants
 //! - Entries behave as if processed one by one: when the same entry occurs again in a window, it
@@ -36,7 +37,7 @@ impl Keys {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         (0..self.ends.len()).map(|index| self.get(index))
     }
 
@@ -102,14 +103,9 @@ impl RocksDbBackend {
             keys.push(state, at);
         }
         forget(&mut self.values);
-        let mut ranges: Vec<Option<Range<usize>>> = Vec::with_capacity(entries.len());
-        for value in self.store.get_many(keys.iter())? {
-            let start = self.values.len();
-            self.values.extend_from_slice(value.as_deref().unwrap_or_default());
-            ranges.push(value.map(|_| start..self.values.len()));
-        }
-        for (out, range) in out.iter_mut().zip(ranges) {
-            *out = range.and_then(|range| self.values.get(range));
+        let places = self.tables.get_many(keys.iter(), &mut self.values)?;
+        for (out, place) in out.iter_mut().zip(places) {
+            *out = place.map(|place| self.tables.value(&place, &self.values));
         }
         Ok(())
     }
@@ -124,15 +120,19 @@ impl RocksDbBackend {
         let mut writes = Writes::default();
         for (at, value) in entries.iter().zip(values) {
             if let Err(refused) = self.check_write(at, value) {
-                writes.send(&self.store)?;
+                writes.send(&mut self.tables)?;
                 return Err(refused);
             }
             self.key.clear();
             layout::push_entry(&mut self.key, state, at);
-            writes.put(&self.store, &self.key, value)?;
-            writes.send_if_large(&self.store)?;
+            if self.tables.buffer.is_some() {
+                self.tables.put(&self.key, 0, value)?;
+                continue;
+            }
+            writes.put(&self.tables.store, &self.key, value)?;
+            writes.send_if_large(&mut self.tables)?;
         }
-        writes.send(&self.store)
+        writes.send(&mut self.tables)
     }
 
     fn check_write(&self, at: &EntryKey<'_>, value: &[u8]) -> Result<()> {
@@ -152,10 +152,14 @@ impl RocksDbBackend {
             return self.update_one(state, at, change);
         }
         for (number, window) in entries.chunks(WINDOW).enumerate() {
-            let mut writes = Writes::default();
             let start = number * WINDOW;
+            if self.tables.buffer.is_some() {
+                self.update_buffered(state, start, window, change)?;
+                continue;
+            }
+            let mut writes = Writes::default();
             let outcome = self.update_window(state, start, window, change, &mut writes);
-            writes.send(&self.store)?;
+            writes.send(&mut self.tables)?;
             outcome?;
         }
         Ok(())
@@ -170,13 +174,51 @@ impl RocksDbBackend {
         self.check_write(at, &[])?;
         self.key.clear();
         layout::push_entry(&mut self.key, state, at);
-        let value = self.store.get(&self.key)?;
-        change(0, &mut self.edit.begin(value.as_deref()))?;
+        forget(&mut self.values);
+        let value = self.tables.get(&self.key, 0, &mut self.values)?;
+        change(0, &mut self.edit.begin(value))?;
         match decided(&self.edit)? {
             Change::None => Ok(()),
-            Change::Put(value) => self.store.put(&self.key, value),
-            Change::Delete => self.store.delete(&self.key),
+            Change::Put(value) => self.tables.put(&self.key, 0, value),
+            Change::Delete => self.tables.delete(&self.key, 0),
         }
+    }
+
+    /// The keys of a window up to the first that is refused.
+    fn update_keys(&self, state: StateId, entries: &[EntryKey<'_>]) -> (Keys, Result<()>) {
+        let mut keys = Keys::default();
+        for at in entries {
+            if let Err(refused) = self.check_write(at, &[]) {
+                return (keys, Err(refused));
+            }
+            keys.push(state, at);
+        }
+        (keys, Ok(()))
+    }
+
+    /// Changes a window in the buffer. What the database has is read for all entries at once.
+    fn update_buffered(
+        &mut self,
+        state: StateId,
+        start: usize,
+        entries: &[EntryKey<'_>],
+        change: &mut BatchVisitor<'_>,
+    ) -> Result<()> {
+        let (keys, refused) = self.update_keys(state, entries);
+        forget(&mut self.values);
+        let places = self.tables.get_many(keys.iter(), &mut self.values)?;
+        let freezes = self.tables.freezes();
+        for (index, place) in places.iter().enumerate() {
+            let key = keys.get(index);
+            let value = self.tables.get_again(key, place.as_ref(), freezes, &mut self.values)?;
+            change(start + index, &mut self.edit.begin(value))?;
+            match decided(&self.edit)? {
+                Change::None => {}
+                Change::Put(value) => self.tables.put(key, 0, value)?,
+                Change::Delete => self.tables.delete(key, 0)?,
+            }
+        }
+        refused
     }
 
     /// Puts the changes of a window into `writes`, on an error those before it.
@@ -188,27 +230,19 @@ impl RocksDbBackend {
         change: &mut BatchVisitor<'_>,
         writes: &mut Writes,
     ) -> Result<()> {
-        let mut keys = Keys::default();
-        let mut refused = Ok(());
-        for at in entries {
-            refused = self.check_write(at, &[]);
-            if refused.is_err() {
-                break;
-            }
-            keys.push(state, at);
-        }
+        let (keys, refused) = self.update_keys(state, entries);
         let firsts = keys.first_occurrences();
         let repeats = firsts.iter().enumerate().any(|(index, first)| index != *first);
         let mut changes = Changes::new(if repeats { firsts.len() } else { 0 });
-        let values = self.store.get_many(keys.iter())?;
+        let values = self.tables.store.get_many(keys.iter())?;
         for (index, (value, first)) in values.iter().zip(&firsts).enumerate() {
             let current = changes.current(*first, value.as_deref());
             change(start + index, &mut self.edit.begin(current))?;
             let change = decided(&self.edit)?;
             match change {
                 Change::None => continue,
-                Change::Put(value) => writes.put(&self.store, keys.get(index), value)?,
-                Change::Delete => writes.delete(&self.store, keys.get(index))?,
+                Change::Put(value) => writes.put(&self.tables.store, keys.get(index), value)?,
+                Change::Delete => writes.delete(&self.tables.store, keys.get(index))?,
             }
             if repeats {
                 changes.note(*first, change.value());

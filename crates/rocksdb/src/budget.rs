@@ -4,13 +4,17 @@
 //! their share, and charges them to the block cache, which shrinks accordingly. So with a share of
 //! 2/3 r for write buffers, a cache of (1 - r/3) keeps both within the whole.
 //!
+//! Hash buffers have a pool of their own instead, which is all of the share, and a cache that is
+//! the rest.
+//!
 //! Writers are not stalled at the bound: a snapshot under way pins write buffers, and a writer that
 //! waited for them to go would wait for the snapshot.
 
 use millpond_state::{ErrorKind, Result, StateError};
 use rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 
-use crate::options::RocksDbOptions;
+use crate::buffer::Pool;
+use crate::options::{RocksDbOptions, WriteBuffer};
 
 /// Least bytes that an instance can work with.
 const MEMORY_BYTES_MIN: usize = 4 << 20;
@@ -27,6 +31,8 @@ const SHARD_BITS_MAX: u32 = 6;
 pub(crate) struct Budget {
     pub(crate) cache: Cache,
     pub(crate) write_buffers: WriteBufferManager,
+    /// The memory of hash buffers.
+    pub(crate) pool: Pool,
 }
 
 impl Budget {
@@ -44,7 +50,11 @@ impl Budget {
             ));
         }
         let write_buffer_bytes = (memory as f64 * ratio * 2.0 / 3.0) as usize;
-        let cache_bytes = memory - write_buffer_bytes / 2;
+        let hash_bytes = (memory as f64 * ratio) as usize;
+        let cache_bytes = match options.write_buffer {
+            WriteBuffer::Hash => memory - hash_bytes,
+            WriteBuffer::Memtable => memory - write_buffer_bytes / 2,
+        };
         let mut lru = LruCacheOptions::default();
         lru.set_capacity(cache_bytes);
         let shard_bits = (cache_bytes / SHARD_BYTES_MIN).max(1).ilog2().min(SHARD_BITS_MAX);
@@ -55,6 +65,11 @@ impl Budget {
             false,
             cache.clone(),
         );
-        Ok(Self { cache, write_buffers })
+        Ok(Self { cache, write_buffers, pool: Pool::new(hash_bytes) })
+    }
+
+    /// Bytes of memory in write buffers of either kind.
+    pub(crate) fn write_buffer_bytes(&self) -> usize {
+        self.write_buffers.get_usage() + self.pool.taken_bytes()
     }
 }

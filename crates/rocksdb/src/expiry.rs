@@ -5,6 +5,8 @@
 //!   snapshots do not protect entries from compaction filters, and event time may have passed by
 //!   then what the checkpoint contains. So compactions judge by the time of the oldest snapshot
 //!   under way.
+//! - While a state is being migrated nothing of it goes: some of its values are still of the older
+//!   form, and would be mistaken.
 //! - What does not decode, and what has expired only in parts, stays as it is.
 //! - Entries of key groups that the instance does not own came with files of another: nobody sees
 //!   them, so they go whatever their age.
@@ -33,8 +35,8 @@ pub(crate) struct Expiries {
 
 #[derive(Default)]
 struct Inner {
-    /// By state.
-    filters: Vec<Option<Arc<dyn ExpiryFilter>>>,
+    /// By id.
+    states: Vec<StateDescriptor>,
     /// The time of each state's clock when a snapshot under way was taken, oldest first.
     held: BTreeMap<u64, Vec<Option<i64>>>,
     next_hold: u64,
@@ -42,8 +44,8 @@ struct Inner {
 
 impl Inner {
     fn times(&self) -> Vec<Option<i64>> {
-        let filters = self.filters.iter();
-        filters.map(|filter| filter.as_ref().and_then(|filter| filter.now_ms())).collect()
+        let states = self.states.iter();
+        states.map(|state| state.expiry().and_then(|filter| filter.now_ms())).collect()
     }
 }
 
@@ -57,9 +59,9 @@ impl Expiries {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the filters of all states.
+    /// Takes all states as they are now declared.
     pub(crate) fn set(&self, states: &[StateDescriptor]) {
-        self.lock().filters = states.iter().map(|state| state.expiry().cloned()).collect();
+        self.lock().states = states.to_vec();
     }
 
     /// Keeps what is alive now until the hold is dropped.
@@ -76,9 +78,11 @@ impl Expiries {
         let inner = self.lock();
         let times =
             inner.held.first_key_value().map_or_else(|| inner.times(), |(_, it)| it.clone());
-        let filters = inner.filters.iter().zip(times);
-        let states =
-            filters.map(|(filter, now_ms)| Some((Arc::clone(filter.as_ref()?), now_ms?))).collect();
+        let states = inner.states.iter().zip(times).map(|(state, now_ms)| {
+            let filter = state.expiry().filter(|_| !state.is_migrating())?;
+            Some((Arc::clone(filter), now_ms?))
+        });
+        let states = states.collect();
         Judge { own: self.own, states, rewritten: Scratch::new() }
     }
 }

@@ -8,11 +8,13 @@ use millpond_state::{
 
 use crate::backend::RocksDbBackend;
 use crate::budget::Budget;
+use crate::buffer::{Buffer, Workers};
 use crate::expiry::Expiries;
 use crate::folder::StateFolder;
 use crate::native::Native;
-use crate::options::RocksDbOptions;
+use crate::options::{RocksDbOptions, WriteBuffer};
 use crate::store::Store;
+use crate::tables::Tables;
 use crate::tuning::database_options;
 
 /// Opens [`RocksDbBackend`]s that share one memory budget. Shared between threads; clones share the
@@ -22,6 +24,7 @@ pub struct RocksDbBackendFactory {
     options: RocksDbOptions,
     budget: Budget,
     folder: StateFolder,
+    workers: Workers,
 }
 
 impl core::fmt::Debug for RocksDbBackendFactory {
@@ -42,7 +45,11 @@ impl RocksDbBackendFactory {
         let budget = Budget::new(&options)?;
         database_options(&options, &budget, &any_expiries()?)?;
         let folder = StateFolder::create(&options.state_dir)?;
-        Ok(Self { options, budget, folder })
+        let threads = match options.write_buffer {
+            WriteBuffer::Hash => options.landing_threads,
+            WriteBuffer::Memtable => 0,
+        };
+        Ok(Self { options, budget, folder, workers: Workers::start(threads)? })
     }
 
     /// Opens an empty instance, to be called without virtual dispatch.
@@ -56,7 +63,15 @@ impl RocksDbBackendFactory {
         let options = database_options(&self.options, &self.budget, &expiries)?;
         let store = Store::create(&folder, options, self.options.target_file_size_base)?;
         let native = Native::new(self.options.transfer_threads);
-        Ok(RocksDbBackend::new(context, store, expiries, native))
+        Ok(RocksDbBackend::new(context, self.tables(Arc::new(store)), expiries, native))
+    }
+
+    fn tables(&self, store: Arc<Store>) -> Tables {
+        let buffer = (self.options.write_buffer == WriteBuffer::Hash).then(|| {
+            let (pool, workers) = (&self.budget.pool, self.workers.clone());
+            Box::new(Buffer::new(&store, pool, workers, self.options.write_buffer_size))
+        });
+        Tables { buffer, store }
     }
 
     /// The options that databases are opened with, for comparisons with databases opened by hand.
@@ -76,7 +91,7 @@ impl RocksDbBackendFactory {
             budget_bytes: self.options.memory_bytes as u64,
             cache_bytes: self.budget.cache.get_usage() as u64,
             pinned_bytes: self.budget.cache.get_pinned_usage() as u64,
-            write_buffer_bytes: self.budget.write_buffers.get_usage() as u64,
+            write_buffer_bytes: self.budget.write_buffer_bytes() as u64,
         }
     }
 }

@@ -139,14 +139,9 @@ impl InstanceFolder {
         Ok(Self { parent, path, next: AtomicU64::new(0), _locked: file })
     }
 
-    /// A path that was never given out: nothing is there yet.
-    fn unused(&self, what: &str) -> PathBuf {
+    /// A path on the same disk as the database that was never given out: nothing is there yet.
+    pub(crate) fn unused(&self, what: &str) -> PathBuf {
         self.path.join(format!("{what}-{}", self.next.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// A place for a file of the instance's own, on the same disk as the database.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
     }
 }
 

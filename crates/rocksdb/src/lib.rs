@@ -4,20 +4,26 @@
 //! instance and its snapshots do. There is no write-ahead log: what makes state durable is the
 //! checkpoint. List appends are merge operands, maps are ranges of keys with a common prefix, and a
 //! snapshot is a RocksDB snapshot, which costs nothing to take and is written out by an iterator,
-//! since the order of keys is the canonical order. An incremental snapshot is a flush and links to
-//! the database's files, of which those that storage lacks are uploaded; it restores as a database,
-//! at another parallelism too.
+//! since the order of keys is the canonical order. An incremental snapshot is links to the files of
+//! the database, of which those that storage lacks are uploaded; it restores as a database, at
+//! another parallelism too.
+//!
+//! In front of the database is a buffer of hash tables. A barrier freezes it by moving a pointer;
+//! threads of the factory write what is frozen out as files that the database takes over.
+//! [`WriteBuffer::Memtable`] leaves that to RocksDB's own write buffers: then barriers wait for a
+//! flush.
 //!
 //! ```text
 //! RocksDbBackendFactory      one for a process: options, state folder, memory budget
 //!   RocksDbBackend           one for a subtask and operator: buffers, registry
+//!     Buffer                 what was written last, and what is read often
 //!     Store                  its database, shared with the snapshots under way
 //! ```
 //!
 //! # Memory
 //! The block cache and all write buffers of all instances of a factory share one
 //! [budget](RocksDbOptions::memory_bytes). What compactions and flushes need while they run, and
-//! 100 to 200 KiB for each open database, comes on top.
+//! 200 to 500 KiB for each open database, comes on top.
 //!
 //! # Failures
 //! A full disk is [`ErrorKind::ResourceExhausted`](millpond_state::ErrorKind), damaged files are
@@ -39,6 +45,7 @@
 mod backend;
 mod batch;
 mod budget;
+mod buffer;
 mod error;
 mod expiry;
 mod factory;
@@ -51,10 +58,12 @@ mod options;
 mod restore;
 mod scan;
 mod snapshot_task;
+mod sorted_files;
 mod store;
+mod tables;
 mod tuning;
 mod writes;
 
 pub use backend::RocksDbBackend;
 pub use factory::{MemoryUsage, RocksDbBackendFactory};
-pub use options::{RocksDbOptions, RocksDbProfile};
+pub use options::{RocksDbOptions, RocksDbProfile, WriteBuffer};

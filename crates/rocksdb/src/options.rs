@@ -17,6 +17,19 @@ pub enum RocksDbProfile {
     SmallMemory,
 }
 
+/// Where writes go before they are in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WriteBuffer {
+    /// Hash tables in front of the database: updates in place, and copies of what is read often.
+    /// A barrier freezes them by moving a pointer; threads of the factory sort what is frozen into
+    /// files, which the database takes over.
+    #[default]
+    Hash,
+    /// RocksDB's own, sorted at each write.
+    Memtable,
+}
+
 /// Settings of the RocksDB backend. They hold for a factory and all instances it opens; fields have
 /// the names of the RocksDB options that they set.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,9 +43,15 @@ pub struct RocksDbOptions {
     pub memory_bytes: usize,
     /// The part of `memory_bytes` that write buffers may take, above 0 and below 1.
     pub write_buffer_ratio: f64,
-    /// Bytes of one write buffer (memtable) before it is flushed.
+    /// Where writes go first.
+    pub write_buffer: WriteBuffer,
+    /// Threads that write [`WriteBuffer::Hash`] out, for all instances; one instance uses one. With
+    /// 0, writers do it themselves when they run out of room.
+    pub landing_threads: usize,
+    /// Bytes of one write buffer before it is frozen and written out. Of the hash buffer an
+    /// instance gets a quarter of its share of the memory for write buffers if that is less.
     pub write_buffer_size: usize,
-    /// Write buffers of one instance before writers wait for flushes.
+    /// Memtables of one instance before writers wait for flushes.
     pub max_write_buffer_number: i32,
     /// Bytes of an SST file.
     pub target_file_size_base: u64,
@@ -72,6 +91,8 @@ impl RocksDbOptions {
             state_dir: state_dir.into(),
             memory_bytes: 512 << 20,
             write_buffer_ratio: 0.5,
+            write_buffer: WriteBuffer::default(),
+            landing_threads: 2,
             write_buffer_size: 64 << 20,
             max_write_buffer_number: 3,
             target_file_size_base: 64 << 20,
@@ -102,6 +123,7 @@ impl RocksDbOptions {
                 max_bytes_for_level_base: 32 << 20,
                 block_size: 16 << 10,
                 max_background_jobs: 2,
+                landing_threads: 1,
                 max_open_files: 256,
                 ..ssd
             },
@@ -112,6 +134,20 @@ impl RocksDbOptions {
     #[must_use]
     pub const fn with_memory_bytes(mut self, bytes: usize) -> Self {
         self.memory_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Self::write_buffer`].
+    #[must_use]
+    pub const fn with_write_buffer(mut self, buffer: WriteBuffer) -> Self {
+        self.write_buffer = buffer;
+        self
+    }
+
+    /// Sets [`Self::landing_threads`].
+    #[must_use]
+    pub const fn with_landing_threads(mut self, threads: usize) -> Self {
+        self.landing_threads = threads;
         self
     }
 

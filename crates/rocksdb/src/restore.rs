@@ -5,18 +5,18 @@
 //! past write buffers and compactions. From the first entry that is out of order on, they are
 //! written like any others.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use millpond_state::{
     EntryKey, EntrySource, ErrorKind, KeyedBackend, Result, SnapshotEntry, StateError, StateId,
     check_user_key_len, check_value_len,
 };
-use rocksdb::SstFileWriter;
 
 use crate::backend::RocksDbBackend;
-use crate::error::rocksdb_error;
 use crate::layout;
+use crate::sorted_files::SortedFiles;
 use crate::store::Store;
+use crate::tables::Tables;
 use crate::writes::Writes;
 
 /// A state of the source: its id here, and whether it is a map.
@@ -28,27 +28,28 @@ pub(crate) fn restore(backend: &mut RocksDbBackend, source: &mut dyn EntrySource
     let states: Result<Vec<Restored>> =
         states.map(|state| Ok((backend.register(state)?, state.kind().is_map()))).collect();
     let states = states?;
-    let store = std::sync::Arc::clone(&backend.store);
+    backend.tables.settle()?;
+    let store = Arc::clone(&backend.tables.store);
     let mut loader = Loader::new(&store);
     let mut key = Vec::new();
     let mut count = 0;
     while let Some(entry) = source.next_entry()? {
         key.clear();
-        push_key(backend, &states, &entry, &mut key)?;
-        loader.add(&key, entry.value)?;
+        let map_bytes = push_key(backend, &states, &entry, &mut key)?;
+        loader.add(&mut backend.tables, &key, map_bytes, entry.value)?;
         count += 1;
     }
-    loader.finish()?;
+    loader.finish(&mut backend.tables)?;
     Ok(count)
 }
 
-/// Checks an entry and encodes its key.
+/// Checks an entry and encodes its key. Tells how many bytes of it are the map's, if it is of one.
 pub(crate) fn push_key(
     backend: &RocksDbBackend,
     states: &[Restored],
     entry: &SnapshotEntry<'_>,
     key: &mut Vec<u8>,
-) -> Result<()> {
+) -> Result<usize> {
     let Some((state, is_map)) = states.get(usize::from(entry.state)) else {
         return Err(StateError::new(
             ErrorKind::Corrupt,
@@ -65,81 +66,59 @@ pub(crate) fn push_key(
     check_user_key_len(entry.user_key.len())?;
     check_value_len(entry.value.len())?;
     layout::push_entry(key, *state, &at);
+    let map_bytes = if *is_map { key.len() } else { 0 };
     if *is_map {
         key.extend_from_slice(entry.user_key);
     }
-    Ok(())
+    Ok(map_bytes)
 }
 
-/// Brings sorted entries into a store.
+/// Brings entries into an instance: sorted ones as files, others as writes.
 struct Loader<'s> {
-    store: &'s Store,
-    writer: Option<SstFileWriter<'s>>,
-    /// Files that are written, the open one last.
-    files: Vec<PathBuf>,
+    files: Option<SortedFiles<'s>>,
     last_key: Vec<u8>,
     /// Where entries go once the order was broken.
-    writes: Option<Writes>,
+    writes: Writes,
 }
 
 impl<'s> Loader<'s> {
-    const fn new(store: &'s Store) -> Self {
-        Self { store, writer: None, files: Vec::new(), last_key: Vec::new(), writes: None }
+    fn new(store: &'s Store) -> Self {
+        let files = SortedFiles::new(store, "restored");
+        Self { files: Some(files), last_key: Vec::new(), writes: Writes::default() }
     }
 
-    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if let Some(writes) = &mut self.writes {
-            writes.put(self.store, key, value)?;
-            return writes.send_if_large(self.store);
-        }
-        if !self.last_key.is_empty() && key <= &self.last_key[..] {
-            self.take_files_over()?;
-            self.writes = Some(Writes::default());
-            return self.add(key, value);
-        }
-        self.last_key.clear();
-        self.last_key.extend_from_slice(key);
-        self.append(key, value)
-    }
-
-    /// Appends to the open file.
-    fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => {
-                let path = self.store.folder().file(&format!("restored-{}.sst", self.files.len()));
-                let writer = SstFileWriter::create(self.store.options());
-                writer.open(&path).map_err(failed)?;
-                self.files.push(path);
-                self.writer.insert(writer)
+    fn add(
+        &mut self,
+        tables: &mut Tables,
+        key: &[u8],
+        map_bytes: usize,
+        value: &[u8],
+    ) -> Result<()> {
+        if self.last_key.is_empty() || key > &self.last_key[..] {
+            if let Some(files) = &mut self.files {
+                self.last_key.clear();
+                self.last_key.extend_from_slice(key);
+                return files.put(key, value);
             }
-        };
-        writer.put(key, value).map_err(failed)?;
-        if writer.file_size() >= self.store.file_bytes() {
-            self.close_file()?;
+        } else {
+            self.take_files_over(tables)?;
         }
+        if tables.buffer.is_some() {
+            return tables.put(key, map_bytes, value);
+        }
+        self.writes.put(&tables.store, key, value)?;
+        self.writes.send_if_large(tables)
+    }
+
+    fn take_files_over(&mut self, tables: &mut Tables) -> Result<()> {
+        let Some(files) = self.files.take() else { return Ok(()) };
+        files.take_over()?;
+        tables.look_anew();
         Ok(())
     }
 
-    fn close_file(&mut self) -> Result<()> {
-        match self.writer.take() {
-            Some(mut writer) => writer.finish().map_err(failed),
-            None => Ok(()),
-        }
+    fn finish(mut self, tables: &mut Tables) -> Result<()> {
+        self.take_files_over(tables)?;
+        self.writes.send(tables)
     }
-
-    fn take_files_over(&mut self) -> Result<()> {
-        self.close_file()?;
-        let files = core::mem::take(&mut self.files);
-        if files.is_empty() { Ok(()) } else { self.store.ingest(files) }
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.take_files_over()?;
-        self.writes.map_or(Ok(()), |mut writes| writes.send(self.store))
-    }
-}
-
-fn failed(error: rocksdb::Error) -> StateError {
-    rocksdb_error("write restored entries to a file", error)
 }

@@ -9,6 +9,7 @@ use millpond_state::{EntryVisitor, KeyGroup, KeyGroupRange, KeyedBackend, Result
 use rocksdb::DBRawIterator;
 
 use crate::backend::RocksDbBackend;
+use crate::buffer::Overlay;
 use crate::error::foreign_key;
 use crate::layout::{self, Parts};
 use crate::store::check_ended;
@@ -20,7 +21,7 @@ const STEPS_MAX: usize = 16;
 impl RocksDbBackend {
     /// [`KeyedBackend::visit_entries`] of a known state.
     pub(crate) fn walk_entries(
-        &self,
+        &mut self,
         state: StateId,
         groups: KeyGroupRange,
         namespace: Option<&[u8]>,
@@ -42,9 +43,10 @@ impl RocksDbBackend {
     }
 
     /// [`KeyedBackend::entry_count`] of a known state.
-    pub(crate) fn count_entries(&self, state: StateId) -> Result<u64> {
+    pub(crate) fn count_entries(&mut self, state: StateId) -> Result<u64> {
         let mut count = 0;
-        self.walk(state, self.key_groups(), &mut |_| {
+        let groups = self.key_groups();
+        self.walk(state, groups, &mut |_| {
             count += 1;
             Ok(ControlFlow::Continue(()))
         })?;
@@ -53,7 +55,7 @@ impl RocksDbBackend {
 
     /// Calls `visit` for each entry of a state in those of `groups` that this instance owns.
     fn walk(
-        &self,
+        &mut self,
         state: StateId,
         groups: KeyGroupRange,
         visit: &mut dyn FnMut(&Parts<'_>) -> Result<ControlFlow<()>>,
@@ -62,9 +64,12 @@ impl RocksDbBackend {
         let first = groups.first().max(own.first());
         let last = groups.last().min(own.last());
         let is_map = self.registry.get(state)?.kind().is_map();
-        let mut keys = self.store.iterator(scan_read_options())?;
+        let mut keys = match &mut self.tables.buffer {
+            Some(buffer) => Walk::Buffered(buffer.walk_keys(scan_read_options())?),
+            None => Walk::Plain(self.tables.store.iterator(scan_read_options())?),
+        };
         let mut entry = Vec::new();
-        keys.seek(layout::scope(first, state));
+        keys.seek(&layout::scope(first, state))?;
         while let Some(key) = keys.key() {
             let parts = layout::parts(key).ok_or_else(|| foreign_key(key))?;
             if parts.group > last {
@@ -72,7 +77,7 @@ impl RocksDbBackend {
             }
             if parts.state != state {
                 let Some(next) = next_scope(&parts, state) else { return Ok(()) };
-                keys.seek(next);
+                keys.seek(&next)?;
                 continue;
             }
             if visit(&parts)?.is_break() {
@@ -81,12 +86,54 @@ impl RocksDbBackend {
             if is_map {
                 entry.clear();
                 entry.extend_from_slice(parts.entry);
-                pass_map(&mut keys, &mut entry);
+                pass_map(&mut keys, &mut entry)?;
             } else {
-                keys.next();
+                keys.next()?;
             }
         }
-        check_ended(&keys)
+        Ok(())
+    }
+}
+
+/// A walk over keys: of the database, or of the buffer and the database.
+enum Walk<'a> {
+    Plain(DBRawIterator<'a>),
+    Buffered(Overlay<'a>),
+}
+
+impl Walk<'_> {
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(keys) => keys.key(),
+            Self::Buffered(keys) => keys.key(),
+        }
+    }
+
+    fn next(&mut self) -> Result<()> {
+        match self {
+            Self::Plain(keys) => keys.next(),
+            Self::Buffered(keys) => return keys.advance().map(drop),
+        }
+        self.check()
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<()> {
+        match self {
+            Self::Plain(keys) => keys.seek(key),
+            Self::Buffered(keys) => {
+                keys.seek(key);
+                return keys.advance().map(drop);
+            }
+        }
+        self.check()
+    }
+
+    /// Fails if the walk ended for another reason than its end.
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Plain(keys) if !keys.valid() => check_ended(keys),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -98,13 +145,13 @@ fn next_scope(from: &Parts<'_>, state: StateId) -> Option<[u8; layout::SCOPE_BYT
 }
 
 /// Moves behind the keys of a map.
-fn pass_map(keys: &mut DBRawIterator<'_>, entry: &mut [u8]) {
+fn pass_map(keys: &mut Walk<'_>, entry: &mut [u8]) -> Result<()> {
     for _ in 0..STEPS_MAX {
-        keys.next();
+        keys.next()?;
         if !keys.key().is_some_and(|key| key.starts_with(entry)) {
-            return;
+            return Ok(());
         }
     }
     layout::to_end_of_entry(entry);
-    keys.seek(entry);
+    keys.seek(entry)
 }

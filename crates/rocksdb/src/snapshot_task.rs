@@ -17,12 +17,14 @@ use millpond_state::{
     CancelFlag, EntrySink, KeyGroupRange, Result, SnapshotEntry, SnapshotSummary, SnapshotTask,
     StateDescriptor,
 };
-use rocksdb::{DBRawIterator, Snapshot};
+use rocksdb::DBRawIterator;
 
+use crate::buffer::{Frozen, HeldSnapshot};
 use crate::error::foreign_key;
 use crate::expiry::Hold;
 use crate::layout;
-use crate::store::{Store, check_ended};
+use crate::store::check_ended;
+use crate::tables::Tables;
 use crate::tuning::range_read_options;
 
 /// Entries written between two looks at the cancel flag.
@@ -31,40 +33,34 @@ const CANCEL_CHECK_ENTRIES: u64 = 256;
 /// Bytes of entries written by one iterator.
 const ITERATOR_BYTES_MAX: usize = 64 << 20;
 
-self_cell::self_cell!(
-    /// A RocksDB snapshot together with the database that it borrows.
-    struct HeldSnapshot {
-        owner: Arc<Store>,
-        #[covariant]
-        dependent: Snapshot,
-    }
-);
+/// What a snapshot shows.
+enum Held {
+    Plain(HeldSnapshot),
+    /// The database, with what was in the buffer over it.
+    Buffered(Frozen),
+}
 
 /// A snapshot that was taken and is to be written.
 pub(crate) struct RocksDbSnapshot {
     states: Vec<StateDescriptor>,
-    held: HeldSnapshot,
+    held: Held,
     key_groups: KeyGroupRange,
     _hold: Hold,
 }
 
 impl RocksDbSnapshot {
-    /// Takes a snapshot of what `store` holds now of `key_groups`; `hold` keeps it from expiring.
+    /// Takes a snapshot of what `tables` hold now of `key_groups`; `hold` keeps it from expiring.
     pub(crate) fn take(
         states: Vec<StateDescriptor>,
-        store: Arc<Store>,
+        tables: &mut Tables,
         key_groups: KeyGroupRange,
         hold: Hold,
     ) -> Self {
-        let held = HeldSnapshot::new(store, |store| store.snapshot());
+        let held = match &mut tables.buffer {
+            Some(buffer) => Held::Buffered(buffer.freeze_all()),
+            None => Held::Plain(HeldSnapshot::new(Arc::clone(&tables.store), |it| it.snapshot())),
+        };
         Self { states, held, key_groups, _hold: hold }
-    }
-
-    /// An iterator over what it shows.
-    fn items(&self) -> Result<DBRawIterator<'_>> {
-        let family = self.held.borrow_owner().family()?;
-        let options = range_read_options(self.key_groups);
-        Ok(self.held.borrow_dependent().raw_iterator_cf_opt(family, options))
     }
 }
 
@@ -76,9 +72,16 @@ impl SnapshotTask for RocksDbSnapshot {
     ) -> Result<SnapshotSummary> {
         cancel.check()?;
         sink.begin(&self.states)?;
-        let mut out = Output { sink, cancel, entries: 0, key: Vec::new(), namespace: Vec::new() };
-        let mut from = Vec::new();
-        while out.write_some(self.items()?, &mut from)? {}
+        let groups = self.key_groups;
+        let (key, namespace) = (Vec::new(), Vec::new());
+        let mut out = Output { sink, cancel, groups, entries: 0, key, namespace };
+        match &self.held {
+            Held::Plain(held) => {
+                let mut from = Vec::new();
+                while out.write_some(plain_items(held, groups)?, &mut from)? {}
+            }
+            Held::Buffered(frozen) => out.write_all(frozen)?,
+        }
         let mut summary = SnapshotSummary::default();
         summary.entries = out.entries;
         summary.entries_changed = out.entries;
@@ -86,10 +89,16 @@ impl SnapshotTask for RocksDbSnapshot {
     }
 }
 
+fn plain_items(held: &HeldSnapshot, groups: KeyGroupRange) -> Result<DBRawIterator<'_>> {
+    let family = held.borrow_owner().family()?;
+    Ok(held.borrow_dependent().raw_iterator_cf_opt(family, range_read_options(groups)))
+}
+
 /// Where entries go.
 struct Output<'a> {
     sink: &'a mut dyn EntrySink,
     cancel: &'a CancelFlag,
+    groups: KeyGroupRange,
     entries: u64,
     key: Vec<u8>,
     namespace: Vec<u8>,
@@ -113,6 +122,26 @@ impl Output<'_> {
         }
         check_ended(&items)?;
         Ok(false)
+    }
+
+    /// Writes what was in the buffer and below.
+    fn write_all(&mut self, frozen: &Frozen) -> Result<()> {
+        let mut entries = frozen.walk(range_read_options(self.groups))?;
+        let mut bytes = 0;
+        while entries.advance()? {
+            let (key, value) = entries.entry();
+            bytes += key.len() + value.len();
+            self.write(key, value)?;
+            if bytes >= ITERATOR_BYTES_MAX {
+                bytes = 0;
+                let from = entries.below_key().map(<[u8]>::to_vec);
+                let Some(from) = from else { continue };
+                let mut below = frozen.base().iterator(range_read_options(self.groups))?;
+                below.seek(from);
+                entries.set_below(below);
+            }
+        }
+        Ok(())
     }
 
     #[inline]

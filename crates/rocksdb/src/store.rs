@@ -77,6 +77,16 @@ impl Store {
         found.map_err(|error| rocksdb_error("read", error))
     }
 
+    /// As [`Self::get`], with options of the caller's.
+    pub(crate) fn get_with(
+        &self,
+        key: &[u8],
+        options: &ReadOptions,
+    ) -> Result<Option<DBPinnableSlice<'_>>> {
+        let found = self.db.get_pinned_cf_opt(self.family()?, key, options);
+        found.map_err(|error| rocksdb_error("read", error))
+    }
+
     /// Reads many keys, in their order.
     pub(crate) fn get_many<'a>(
         &self,
@@ -161,13 +171,23 @@ impl Store {
         &self.family
     }
 
-    /// Takes SST files over. They must not overlap.
+    /// Files of the first level, where files overlap.
+    pub(crate) fn first_level_files(&self) -> u64 {
+        let Ok(family) = self.family() else { return 0 };
+        let files = self.db.property_int_value_cf(family, properties::num_files_at_level(0));
+        files.ok().flatten().unwrap_or(0)
+    }
+
+    /// Takes SST files over, all at once, over everything that is there. They must not overlap.
+    /// Snapshots that exist do not show them.
     pub(crate) fn ingest(&self, files: Vec<std::path::PathBuf>) -> Result<()> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
+        options.set_snapshot_consistency(true);
+        options.set_allow_global_seqno(true);
         self.db
             .ingest_external_file_cf_opts(self.family()?, &options, files)
-            .map_err(|error| rocksdb_error("take restored files over", error))
+            .map_err(|error| rocksdb_error("take sorted files over", error))
     }
 
     /// The column family that entries lie in.

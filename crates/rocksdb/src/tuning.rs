@@ -18,9 +18,14 @@ const PREFIX_NAME: &str = "millpond.entry.1";
 /// Memtables allocate in pieces of this size. Small, so that many idle instances cost little.
 const ARENA_BLOCK_BYTES: usize = 64 << 10;
 
-/// Options that only RocksDB's own syntax reaches. What is unflushed when an instance is dropped is
-/// not wanted any more.
-const UNWRAPPED_OPTIONS: &str = "avoid_flush_during_shutdown=true";
+/// Options that only RocksDB's own syntax reaches.
+///
+/// What is unflushed when an instance is dropped is not wanted any more. And a file on the last
+/// level would be written anew as soon as the snapshot goes that was there when it was ingested,
+/// for nothing but smaller sequence numbers: the next checkpoint would upload it a second time.
+/// In an hour, most are gone anyway.
+const UNWRAPPED_OPTIONS: &str =
+    "avoid_flush_during_shutdown=true;bottommost_file_compaction_delay=3600";
 
 /// A MANIFEST that has grown to this size is written anew. Each checkpoint has the whole of it.
 const MANIFEST_BYTES_MAX: usize = 16 << 10;

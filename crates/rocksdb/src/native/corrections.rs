@@ -199,7 +199,7 @@ fn next_scope(
 
 /// Makes the corrections in the file at `path` that are of `groups`.
 pub(super) fn apply(
-    backend: &RocksDbBackend,
+    backend: &mut RocksDbBackend,
     path: &Path,
     states: &[Restored],
     groups: KeyGroupRange,
@@ -209,18 +209,22 @@ pub(super) fn apply(
     let (mut writes, mut key) = (Writes::default(), Vec::new());
     while let Some((entry, change)) = changes.next_change()? {
         key.clear();
-        push_key(backend, states, &entry, &mut key)?;
+        let map_bytes = push_key(backend, states, &entry, &mut key)?;
+        let tables = &mut backend.tables;
+        let is_buffered = tables.buffer.is_some();
         match change {
-            ChangeKind::Put => writes.put(&backend.store, &key, entry.value)?,
-            ChangeKind::Deleted => writes.delete(&backend.store, &key)?,
+            ChangeKind::Put if is_buffered => tables.put(&key, map_bytes, entry.value)?,
+            ChangeKind::Put => writes.put(&tables.store, &key, entry.value)?,
+            ChangeKind::Deleted if is_buffered => tables.delete(&key, map_bytes)?,
+            ChangeKind::Deleted => writes.delete(&tables.store, &key)?,
             ChangeKind::MapDeleted => {
                 let message = format!("{CORRECTIONS} deletes a whole map, which none does");
                 return Err(StateError::new(ErrorKind::Corrupt, message));
             }
         }
-        writes.send_if_large(&backend.store)?;
+        writes.send_if_large(&mut backend.tables)?;
     }
-    writes.send(&backend.store)
+    writes.send(&mut backend.tables)
 }
 
 /// A file that was fetched.

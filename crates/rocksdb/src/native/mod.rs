@@ -1,8 +1,9 @@
 //! Snapshots in RocksDB's own files, and what becomes of them on restore.
 //!
 //! ```text
-//! synchronous    capture    memtable flushed, files hard-linked into a folder of the instance
-//! asynchronous   upload     lists the linked files, names those that storage has, adds the others
+//! synchronous    pending    hash buffer frozen; without one, captured at once
+//! asynchronous   capture    when that has landed: files hard-linked into a folder of the instance
+//!                upload     lists the linked files, names those that storage has, adds the others
 //!                corrections  what had expired, and what is being migrated, as a delta
 //! restore        fetch      files into the instance's folder, checksums compared
 //!                adopt      all key groups of one handle: opened with their MANIFEST
@@ -31,6 +32,7 @@ mod fetch;
 mod import;
 mod known;
 mod manifest;
+mod pending;
 mod reput;
 mod restore;
 mod sst;

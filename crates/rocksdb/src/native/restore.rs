@@ -31,6 +31,8 @@ pub(crate) fn restore_files(
     }
     let manifest = Manifest::decode(source.manifest())?;
     let states = register_all(backend, &manifest)?;
+    // Files are looked at, captured and imported without what is in the buffer.
+    backend.tables.settle()?;
     let entries = restore_tables(backend, source, (&manifest, &states), groups)?;
     correct(backend, source, &states, groups)?;
     Ok(entries)
@@ -46,14 +48,14 @@ fn restore_tables(
     let same_ids = states.iter().enumerate().all(|(index, (id, _))| id.index() == index);
     let own = backend.key_groups();
     let restored = &backend.native.restored;
-    let untouched = restored.is_empty() && is_empty(&backend.store)?;
+    let untouched = restored.is_empty() && is_empty(&backend.tables.store)?;
     // What was written by others than restores may be of any key group.
     let is_known = untouched || !restored.is_empty();
     let is_disjoint = is_known && is_disjoint(restored, groups);
     backend.native.note_restored(groups);
     if same_ids && untouched && groups == own && source.key_groups() == own {
         let threads = backend.native.transfer_threads;
-        let adopted = adopt(&backend.store, source, manifest, threads)?;
+        let adopted = adopt(&backend.tables.store, source, manifest, threads)?;
         replace_store(backend, adopted);
         return Ok(estimated_entries(&manifest.files));
     }
@@ -71,13 +73,13 @@ fn register_all(backend: &mut RocksDbBackend, manifest: &Manifest) -> Result<Vec
 
 /// Takes back what the files hold and the snapshot does not.
 fn correct(
-    backend: &RocksDbBackend,
+    backend: &mut RocksDbBackend,
     source: &dyn FileSource,
     states: &[Restored],
     groups: KeyGroupRange,
 ) -> Result<()> {
     let Some(file) = by_name(source).get(CORRECTIONS).copied() else { return Ok(()) };
-    let folder = TemporaryFolder::create(backend.store.folder(), "fetched")?;
+    let folder = TemporaryFolder::create(backend.tables.store.folder(), "fetched")?;
     fetch(source, &[file], folder.path(), 1)?;
     corrections::apply(backend, &folder.path().join(CORRECTIONS), states, groups)
 }
@@ -94,7 +96,7 @@ fn is_empty(store: &Store) -> Result<bool> {
 }
 
 fn replace_store(backend: &mut RocksDbBackend, (store, known): (Store, KnownFiles)) {
-    backend.store = std::sync::Arc::new(store);
+    backend.tables.replace_store(store);
     backend.native.known = known;
 }
 
@@ -121,18 +123,18 @@ fn import_files(
     }
     let threads = backend.native.transfer_threads;
     let added = if is_clean {
-        fetch_part(&backend.store, source, wanted, threads)?
+        fetch_part(&backend.tables.store, source, wanted, threads)?
     } else {
-        match fetch_clipped(&backend.store, source, manifest, (groups, threads))? {
+        match fetch_clipped(&backend.tables.store, source, manifest, (groups, threads))? {
             Some(part) => part,
             None => return put_entries(backend, source, manifest, groups),
         }
     };
     let entries = estimated_entries(&added.tables);
-    let mut parts = vec![Part::of_store(&backend.store, &backend.native.known)?, added];
+    let mut parts = vec![Part::of_store(&backend.tables.store, &backend.native.known)?, added];
     parts.retain(|part| !part.tables.is_empty());
     if !parts.is_empty() {
-        let imported = import(&backend.store, &parts)?;
+        let imported = import(&backend.tables.store, &parts)?;
         replace_store(backend, imported);
     }
     Ok(entries)
@@ -177,10 +179,10 @@ fn put_entries(
     manifest: &Manifest,
     groups: KeyGroupRange,
 ) -> Result<u64> {
-    let folder = TemporaryFolder::create(backend.store.folder(), "fetched")?;
+    let folder = TemporaryFolder::create(backend.tables.store.folder(), "fetched")?;
     let files = stored_database(source, manifest)?;
     fetch(source, &files, folder.path(), backend.native.transfer_threads)?;
-    let database = StoredDatabase::open(folder.path(), manifest, backend.store.options())?;
+    let database = StoredDatabase::open(folder.path(), manifest, backend.tables.store.options())?;
     let mut entries = database.entries(manifest, groups)?;
     crate::restore::restore(backend, &mut entries)
 }

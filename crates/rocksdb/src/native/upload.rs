@@ -1,8 +1,8 @@
 //! The asynchronous part: names every captured file to the transfer.
 //!
 //! # Invariants
-//! - The task owns the capture and nothing of the database, which may close meanwhile. Dropped at
-//!   any time, it removes the links.
+//! - The task owns the capture and nothing of the database, which may close meanwhile: then what
+//!   was frozen lands all the same. Dropped at any time, it removes the links.
 //! - A file that the transfer refuses to re-use is added like a new one.
 
 use std::collections::BTreeSet;
@@ -12,12 +12,11 @@ use millpond_state::{
     Result, SnapshotForm, SnapshotRequest, StateDescriptor,
 };
 
-use rocksdb::DB;
-
-use super::capture::{Captured, CapturedFiles, capture};
+use super::capture::{Captured, CapturedFiles};
 use super::corrections::{self, Frozen};
 use super::known::KnownFiles;
 use super::manifest::Manifest;
+use super::pending::Pending;
 use super::sst::{SstFile, estimated_entries, file_number};
 use crate::backend::RocksDbBackend;
 
@@ -27,7 +26,7 @@ const FILES_AT_ONCE: usize = 64;
 
 /// The synchronous part of a snapshot, if `request` wants files.
 pub(crate) fn snapshot_files(
-    backend: &RocksDbBackend,
+    backend: &mut RocksDbBackend,
     request: &SnapshotRequest,
 ) -> Result<Option<Box<dyn FilesTask>>> {
     if request.form != SnapshotForm::Incremental {
@@ -36,19 +35,19 @@ pub(crate) fn snapshot_files(
     let known = backend.native.known.clone();
     Ok(Some(Box::new(NativeSnapshot {
         number: known.next_capture(),
-        captured: capture(&backend.store)?,
         key_groups: backend.key_groups(),
         states: backend.registry.persisted_descriptors(),
         frozen: Frozen::of(&backend.registry),
+        pending: Pending::begin(&mut backend.tables, backend.expiries.hold())?,
         known,
     })))
 }
 
-/// A snapshot that was captured and is to be uploaded.
+/// A snapshot that was taken and is to be uploaded.
 pub(crate) struct NativeSnapshot {
     /// Captures of a database are numbered as they are taken.
     number: u64,
-    captured: Captured,
+    pending: Pending,
     key_groups: KeyGroupRange,
     states: Vec<StateDescriptor>,
     frozen: Option<Frozen>,
@@ -58,60 +57,51 @@ pub(crate) struct NativeSnapshot {
 
 impl FilesTask for NativeSnapshot {
     fn run(
-        mut self: Box<Self>,
+        self: Box<Self>,
         files: &mut dyn FileTransfer,
         cancel: &CancelFlag,
     ) -> Result<FilesSummary> {
         cancel.check()?;
-        let db = self.captured.open()?;
-        let CapturedFiles { tables, others } = self.captured.files(&db)?;
+        let Self { number, pending, key_groups, states, frozen, known } = *self;
+        let captured = pending.wait(cancel)?;
+        let db = captured.open()?;
+        let CapturedFiles { tables, others } = captured.files(&db)?;
         let mut new = Vec::new();
         for table in &tables {
-            if !self.reuse(files, table)? {
+            if !reuse(files, table, &known)? {
                 new.push(table);
             }
         }
-        let mut upload = Upload { files, cancel, captured: &self.captured, known: &self.known };
+        let mut upload = Upload { files, cancel, captured: &captured, known: &known };
         let others: Vec<&str> = others.iter().map(String::as_str).collect();
         let tables_new = new.iter().map(|table| table.name.as_str());
         upload.add(&tables_new.chain(others).collect::<Vec<_>>())?;
-        let corrections = self.correct(&db, files, cancel)?;
+        let mut changed = new.iter().map(|table| table.entries).sum::<u64>();
+        let family = captured.family();
+        if let Some(frozen) = frozen {
+            let of = corrections::Captured { db: &db, family, groups: key_groups, states: &states };
+            changed += corrections::add(&of, frozen, files, cancel)?;
+        }
         let names = tables.iter().map(|table| table.name.as_str()).collect::<BTreeSet<_>>();
-        self.known.retain(self.number, &names);
-        let changed = new.iter().map(|table| table.entries).sum::<u64>();
+        known.retain(number, &names);
         let mut summary = FilesSummary::default();
         summary.entries = estimated_entries(&tables);
-        summary.entries_changed = changed + corrections;
-        let (states, family) = (self.states, self.captured.family().to_owned());
+        summary.entries_changed = changed;
         summary.states.clone_from(&states);
+        let family = family.to_owned();
         summary.manifest = Manifest { states, family, files: tables }.encode()?;
         Ok(summary)
     }
 }
 
-impl NativeSnapshot {
-    /// Adds what the files must not say, if there is anything; returns how many entries.
-    fn correct(
-        &mut self,
-        db: &DB,
-        files: &mut dyn FileTransfer,
-        cancel: &CancelFlag,
-    ) -> Result<u64> {
-        let Some(frozen) = self.frozen.take() else { return Ok(0) };
-        let (family, states) = (self.captured.family(), &self.states[..]);
-        let captured = corrections::Captured { db, family, groups: self.key_groups, states };
-        corrections::add(&captured, frozen, files, cancel)
-    }
-
-    /// Makes `table` a part of the snapshot as storage has it; `false` if it cannot be.
-    fn reuse(&self, files: &mut dyn FileTransfer, table: &SstFile) -> Result<bool> {
-        for identity in self.known.of(&table.name) {
-            if files.reuse(&table.name, &identity)? {
-                return Ok(true);
-            }
+/// Makes `table` a part of the snapshot as storage has it; `false` if it cannot be.
+fn reuse(files: &mut dyn FileTransfer, table: &SstFile, known: &KnownFiles) -> Result<bool> {
+    for identity in known.of(&table.name) {
+        if files.reuse(&table.name, &identity)? {
+            return Ok(true);
         }
-        Ok(false)
     }
+    Ok(false)
 }
 
 struct Upload<'u> {

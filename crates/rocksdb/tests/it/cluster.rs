@@ -104,7 +104,9 @@ pub(crate) fn finish(
 
 /// The instances of a job, and the model that says what they must hold together.
 pub(crate) struct Cluster {
-    factory: TemporaryFactory,
+    /// Each restore goes on with the next of them.
+    factories: Vec<TemporaryFactory>,
+    restores: usize,
     pub(crate) instances: Vec<RocksDbBackend>,
     model: Box<dyn KeyedBackend>,
     pub(crate) files: MemoryFiles,
@@ -113,13 +115,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(factory: TemporaryFactory, parallelism: u32, seed: u64) -> Self {
+    pub(crate) fn new(factories: Vec<TemporaryFactory>, parallelism: u32, seed: u64) -> Self {
         use millpond_state::BackendFactory;
         let mut model = ModelFactory.open(&context(max().full_range())).unwrap();
         register(&mut *model);
-        let instances = open_all(&factory, parallelism);
+        let instances = open_all(&factories[0], parallelism);
         let (files, rng) = (MemoryFiles::new(), SplitMix64::new(seed));
-        let mut cluster = Self { factory, instances, model, files, rng, checkpoints: 0 };
+        let mut cluster =
+            Self { factories, restores: 0, instances, model, files, rng, checkpoints: 0 };
         cluster.instances.iter_mut().for_each(|instance| {
             register(instance);
         });
@@ -167,9 +170,14 @@ impl Cluster {
         taken
     }
 
+    fn open_next(&mut self, parallelism: u32) -> Vec<RocksDbBackend> {
+        self.restores += 1;
+        open_all(&self.factories[self.restores % self.factories.len()], parallelism)
+    }
+
     /// Goes on from a checkpoint with another number of instances.
     pub(crate) fn restore(&mut self, taken: &[Taken], parallelism: u32) {
-        let mut instances = open_all(&self.factory, parallelism);
+        let mut instances = self.open_next(parallelism);
         for instance in &mut instances {
             for part in taken {
                 let Some(groups) = part.groups.intersection(instance.key_groups()) else {
@@ -185,7 +193,7 @@ impl Cluster {
     /// Goes on from a checkpoint of which every other part is taken as canonical entries.
     pub(crate) fn restore_mixed(&mut self, taken: &[Taken], parallelism: u32, files_first: bool) {
         let canonical: Vec<_> = self.instances.iter_mut().map(|it| collected(it)).collect();
-        let mut instances = open_all(&self.factory, parallelism);
+        let mut instances = self.open_next(parallelism);
         for instance in &mut instances {
             for (index, part) in taken.iter().enumerate() {
                 let Some(groups) = part.groups.intersection(instance.key_groups()) else {

@@ -12,6 +12,7 @@ mod conformance;
 mod damage;
 mod disk_full;
 mod expiry;
+mod folder_files;
 mod lists;
 mod memory;
 mod model;

@@ -3,6 +3,7 @@
 use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, RocksDbProfile};
 use millpond_state::{CancelFlag, CheckpointId, KeyedBackend, SnapshotRequest, StateId, StateKind};
 
+use crate::folder_files::FolderFiles;
 use crate::support::{MadeUp, Sum, VALUE_BYTES, at, context, descriptor, max, run_alone, value};
 
 const INSTANCES: &str = "MILLPOND_TEST_INSTANCES";
@@ -10,12 +11,12 @@ const INSTANCES: &str = "MILLPOND_TEST_INSTANCES";
 const BUDGET: u64 = 64 << 20;
 
 /// Code, threads, buffers of flushes and compactions.
-const FIXED: u64 = 24 << 20;
+const FIXED: u64 = 36 << 20;
 
 /// An open database, whatever it holds.
-const EACH_INSTANCE: u64 = 256 << 10;
+const EACH_INSTANCE: u64 = 512 << 10;
 
-const STATE_BYTES: u64 = 128 << 20;
+const STATE_BYTES: u64 = 96 << 20;
 
 #[test]
 fn one_instance_stays_within_the_budget() {
@@ -28,8 +29,8 @@ fn ten_instances_stay_within_the_budget_together() {
 }
 
 #[test]
-fn fifty_instances_stay_within_the_budget_together() {
-    run_with(50);
+fn two_hundred_instances_stay_within_the_budget_together() {
+    run_with(200);
 }
 
 fn run_with(instances: u64) {
@@ -86,7 +87,7 @@ fn fills_instances_and_restores_them() {
     }
     assert_eq!((sum.entries, sum.numbers), (keys, keys * (keys - 1) / 2));
     check("snapshots");
-    drop(backends);
+    restore_files(&factory, backends, &check);
     let mut backends: Vec<_> = (0..instances).map(|_| open(&factory)).collect();
     for (backend, _) in &mut backends {
         let states = backend.states().to_vec();
@@ -94,4 +95,42 @@ fn fills_instances_and_restores_them() {
         assert_eq!(backend.restore(&mut MadeUp::new(states, count)).unwrap(), count);
     }
     check("restored");
+}
+
+/// Has new instances take over what the old ones hold, by way of files: each its own, and then one
+/// of two halves of the key groups what all of them hold there.
+fn restore_files(
+    factory: &RocksDbBackendFactory,
+    mut backends: Vec<(RocksDbBackend, StateId)>,
+    check: &dyn Fn(&str),
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let groups = max().full_range();
+    let mut stored = Vec::new();
+    for (number, (backend, _)) in backends.iter_mut().enumerate() {
+        let request = SnapshotRequest::incremental(CheckpointId::new(2));
+        let mut files = FolderFiles::create(dir.path().join(number.to_string()), groups);
+        let task = backend.snapshot_files(&request).unwrap().unwrap();
+        files.manifest = task.run(&mut files, &CancelFlag::new()).unwrap().manifest;
+        stored.push(files);
+    }
+    check("snapshots in files");
+    let counts: Vec<u64> =
+        backends.iter_mut().map(|(it, id)| it.entry_count(*id).unwrap()).collect();
+    drop(backends);
+    let mut restored: Vec<_> = stored.iter().map(|_| open(factory)).collect();
+    for (files, (backend, _)) in stored.iter_mut().zip(&mut restored) {
+        backend.restore_files(files, groups).unwrap();
+    }
+    check("restored from files");
+    for ((backend, state), count) in restored.iter_mut().zip(counts) {
+        assert_eq!(backend.entry_count(*state).unwrap(), count);
+    }
+    drop(restored);
+    let half = max().range_of(0, 2).unwrap();
+    for files in stored.iter_mut().take(10) {
+        let mut backend = factory.open_backend(&context(half)).unwrap();
+        backend.restore_files(files, half).unwrap();
+        check("restored to half of the key groups");
+    }
 }

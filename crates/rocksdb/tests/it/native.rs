@@ -1,6 +1,7 @@
 //! Snapshots in RocksDB's own files: what they write, when they come to nothing, and damage.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use millpond_rocksdb::RocksDbBackend;
 use millpond_state::{
@@ -108,15 +109,34 @@ fn a_snapshot_shows_its_instant_and_outlives_its_backend() {
 
 #[test]
 fn dropped_failed_and_cancelled_snapshots_leave_no_file() {
-    let factory = TemporaryFactory::usual();
-    let (mut backend, state) = filled(&factory);
+    for factory in [TemporaryFactory::usual(), TemporaryFactory::memtables()] {
+        drop_fail_and_cancel(&factory);
+    }
+}
+
+/// Waits until there are so many SST files in all folders of a factory, all of databases.
+fn wait_for_files(factory: &TemporaryFactory, count: usize) -> Vec<PathBuf> {
+    let start = Instant::now();
+    loop {
+        let found = factory.sst_files();
+        let landed = found.iter().all(|path| !path.to_string_lossy().contains("landing"));
+        if (landed && found.len() == count) || start.elapsed() > Duration::from_secs(60) {
+            assert_eq!((landed, found.len()), (true, count), "{found:?}");
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn drop_fail_and_cancel(factory: &TemporaryFactory) {
+    let (mut backend, state) = filled(factory);
     let files = MemoryFiles::new();
     checkpoint(&mut backend, &files, 1);
     let (stored, before) = (files.count(), factory.sst_files());
     put(&mut backend, state, 0..10);
     drop(freeze(&mut backend, 2));
-    let flushed = factory.sst_files();
-    assert_eq!(flushed.len(), before.len() + 1, "only what was flushed is new");
+    // Only what was written out is new.
+    let flushed = wait_for_files(factory, before.len() + 1);
     let (cancel, mut transfer) = (CancelFlag::new(), files.transfer());
     cancel.cancel();
     let task = freeze(&mut backend, 3);
@@ -126,12 +146,12 @@ fn dropped_failed_and_cancelled_snapshots_leave_no_file() {
     let task = freeze(&mut backend, 4);
     let error = task.run(&mut broken, &CancelFlag::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
-    assert_eq!(factory.sst_files(), flushed);
+    assert_eq!(wait_for_files(factory, flushed.len()), flushed);
     // What the failed one had added is there, as is what the next one needs.
     assert_eq!(files.count(), stored + 1);
     let taken = checkpoint(&mut backend, &files, 5);
     assert!(taken.added_bytes < 64 << 10, "{} bytes", taken.added_bytes);
-    let mut again = restored(&factory, &mut source(&files, &taken)).unwrap();
+    let mut again = restored(factory, &mut source(&files, &taken)).unwrap();
     assert!(logical(&mut again) == logical(&mut backend));
 }
 

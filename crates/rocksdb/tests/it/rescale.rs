@@ -4,8 +4,8 @@ use crate::cluster::Cluster;
 use crate::support::TemporaryFactory;
 
 /// Fills a cluster over several rounds, with checkpoints between, and takes the last one.
-fn filled(factory: TemporaryFactory, parallelism: u32, seed: u64) -> Cluster {
-    let mut cluster = Cluster::new(factory, parallelism, seed);
+fn filled(factories: Vec<TemporaryFactory>, parallelism: u32, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(factories, parallelism, seed);
     for round in 0..4 {
         cluster.operate(4_000);
         cluster.delete_large_map(round * 3);
@@ -19,8 +19,12 @@ fn filled(factory: TemporaryFactory, parallelism: u32, seed: u64) -> Cluster {
 #[test]
 fn files_restore_at_any_other_parallelism() {
     for (seed, (p, q)) in [(2, 3), (3, 2), (1, 7), (7, 1), (8, 3)].into_iter().enumerate() {
-        for factory in [TemporaryFactory::tiny_files(), TemporaryFactory::tiny_buffers()] {
-            let mut cluster = filled(factory, p, seed as u64);
+        for factories in [
+            vec![TemporaryFactory::tiny_files()],
+            vec![TemporaryFactory::tiny_memtables()],
+            vec![TemporaryFactory::tiny_memtable_files(), TemporaryFactory::tiny_buffers()],
+        ] {
+            let mut cluster = filled(factories, p, seed as u64);
             let taken = cluster.checkpoint();
             cluster.restore(&taken, q);
             cluster.assert_equal(&format!("{p} to {q}"));
@@ -33,7 +37,11 @@ fn files_restore_at_any_other_parallelism() {
 #[test]
 fn what_was_rescaled_is_rescaled_again_with_and_without_writes_between() {
     for (seed, operations) in [(11, 0), (12, 200), (13, 4_000)] {
-        let mut cluster = filled(TemporaryFactory::tiny_files(), 3, seed);
+        let mut cluster = filled(
+            vec![TemporaryFactory::tiny_memtable_files(), TemporaryFactory::tiny_files()],
+            3,
+            seed,
+        );
         for q in [2, 5, 5, 1, 4, 3] {
             let taken = cluster.checkpoint();
             cluster.restore(&taken, q);
@@ -46,7 +54,7 @@ fn what_was_rescaled_is_rescaled_again_with_and_without_writes_between() {
 
 #[test]
 fn the_same_parallelism_goes_on_with_the_files_as_they_were() {
-    let mut cluster = filled(TemporaryFactory::without_compactions(), 3, 21);
+    let mut cluster = filled(vec![TemporaryFactory::without_compactions()], 3, 21);
     for round in 0..6 {
         let taken = cluster.checkpoint();
         cluster.restore(&taken, 3);
@@ -62,7 +70,7 @@ fn the_same_parallelism_goes_on_with_the_files_as_they_were() {
 
 #[test]
 fn after_a_rescale_the_imported_files_are_not_uploaded_again() {
-    let mut cluster = filled(TemporaryFactory::without_compactions(), 2, 31);
+    let mut cluster = filled(vec![TemporaryFactory::without_compactions()], 2, 31);
     let taken = cluster.checkpoint();
     let stored = cluster.files.count();
     cluster.restore(&taken, 3);
@@ -79,7 +87,7 @@ fn after_a_rescale_the_imported_files_are_not_uploaded_again() {
 fn files_and_canonical_entries_restore_into_one_instance_in_any_order() {
     for seed in 41..44 {
         for files_first in [false, true] {
-            let mut cluster = filled(TemporaryFactory::tiny_files(), 3, seed);
+            let mut cluster = filled(vec![TemporaryFactory::tiny_files()], 3, seed);
             let taken = cluster.checkpoint();
             cluster.restore_mixed(&taken, 2, files_first);
             cluster.assert_equal(&format!("files first: {files_first}"));

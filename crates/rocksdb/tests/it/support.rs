@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, RocksDbProfile};
+use millpond_rocksdb::{
+    RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, RocksDbProfile, WriteBuffer,
+};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
     BackendContext, BackendFactory, EntryKey, EntrySink, EntrySource, KeyGroup, KeyGroupRange,
@@ -28,25 +30,35 @@ impl TemporaryFactory {
         Self::new(|options| options)
     }
 
-    /// Flushes every 16 KiB and compacts as often: entries are found in memtables, in files, and
-    /// spread over both.
+    /// Writes buffers out every 16 KiB and compacts as often: entries are found in buffers, in
+    /// files, and spread over both.
     pub(crate) fn tiny_buffers() -> Self {
-        Self::new(|options| {
-            options
-                .with_write_buffer_size(16 << 10)
-                .with_rocksdb_options("level0_file_num_compaction_trigger=2;arena_block_size=4096")
-        })
+        Self::new(tiny)
+    }
+
+    /// With RocksDB's own write buffers.
+    pub(crate) fn memtables() -> Self {
+        Self::new(|options| options.with_write_buffer(WriteBuffer::Memtable))
+    }
+
+    /// As [`Self::tiny_buffers`], with RocksDB's own write buffers.
+    pub(crate) fn tiny_memtables() -> Self {
+        Self::new(|options| tiny(options).with_write_buffer(WriteBuffer::Memtable))
+    }
+
+    /// As [`Self::tiny_buffers`], but that the writer writes them out itself.
+    pub(crate) fn tiny_buffers_without_threads() -> Self {
+        Self::new(|options| tiny(options).with_landing_threads(0))
     }
 
     /// As [`Self::tiny_buffers`], with many small files on several levels.
     pub(crate) fn tiny_files() -> Self {
-        Self::new(|mut options| {
-            options.target_file_size_base = 8 << 10;
-            options.max_bytes_for_level_base = 32 << 10;
-            options
-                .with_write_buffer_size(16 << 10)
-                .with_rocksdb_options("max_bytes_for_level_multiplier=4;arena_block_size=4096")
-        })
+        Self::new(tiny_files)
+    }
+
+    /// As [`Self::tiny_files`], with RocksDB's own write buffers.
+    pub(crate) fn tiny_memtable_files() -> Self {
+        Self::new(|options| tiny_files(options).with_write_buffer(WriteBuffer::Memtable))
     }
 
     /// Writes a file for each flush, and none besides.
@@ -80,10 +92,26 @@ impl BackendFactory for TemporaryFactory {
     }
 }
 
+fn tiny(options: RocksDbOptions) -> RocksDbOptions {
+    options
+        .with_write_buffer_size(16 << 10)
+        .with_rocksdb_options("level0_file_num_compaction_trigger=2;arena_block_size=4096")
+}
+
+fn tiny_files(mut options: RocksDbOptions) -> RocksDbOptions {
+    options.target_file_size_base = 8 << 10;
+    options.max_bytes_for_level_base = 32 << 10;
+    options
+        .with_write_buffer_size(16 << 10)
+        .with_rocksdb_options("max_bytes_for_level_multiplier=4;arena_block_size=4096")
+}
+
 fn sst_files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+    // Folders of captures may go meanwhile.
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let Ok(entry) = entry else { continue };
+        let path = entry.path();
         if path.is_dir() {
             found.extend(sst_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "sst") {

@@ -8,7 +8,7 @@ use rocksdb::properties;
 
 use super::*;
 use crate::backend::RocksDbBackend;
-use crate::options::RocksDbOptions;
+use crate::options::{RocksDbOptions, WriteBuffer};
 
 /// An instance of 16 key groups with many small files on several levels, and what is to be found in
 /// each group.
@@ -16,7 +16,9 @@ fn filled(dir: &std::path::Path) -> (RocksDbBackend, Vec<(KeyGroup, Vec<u8>)>) {
     let mut options = RocksDbOptions::new(dir).with_write_buffer_size(32 << 10);
     options.target_file_size_base = 8 << 10;
     options.max_bytes_for_level_base = 32 << 10;
-    let options = options.with_rocksdb_options("max_bytes_for_level_multiplier=4");
+    let options = options
+        .with_write_buffer(WriteBuffer::Memtable)
+        .with_rocksdb_options("max_bytes_for_level_multiplier=4");
     let factory = crate::RocksDbBackendFactory::create(options).unwrap();
     let max = MaxParallelism::new(16).unwrap();
     let mut backend =
@@ -54,13 +56,15 @@ fn a_clipped_database_has_its_key_groups_and_no_trace_of_others() {
         let dir = tempfile::tempdir().unwrap();
         let (backend, mut expected) = filled(dir.path());
         let groups = KeyGroupRange::new(KeyGroup::new(first), KeyGroup::new(last)).unwrap();
-        assert!(clip(&backend.store, groups).unwrap());
+        assert!(clip(&backend.tables.store, groups).unwrap());
         expected.retain(|(group, _)| groups.contains(*group));
-        assert!(contents(&backend.store) == expected, "{groups}");
-        for file in sys::live_files(backend.store.db(), backend.store.family_name()).unwrap() {
+        assert!(contents(&backend.tables.store) == expected, "{groups}");
+        for file in
+            sys::live_files(backend.tables.store.db(), backend.tables.store.family_name()).unwrap()
+        {
             assert!(groups.contains_range(file.key_groups().unwrap()), "{groups}: {file:?}");
         }
-        let db = backend.store.db();
+        let db = backend.tables.store.db();
         let tables = db.property_value(properties::AGGREGATED_TABLE_PROPERTIES).unwrap().unwrap();
         assert!(tables.contains("# range deletions=0;"), "{groups}: {tables}");
     }
@@ -71,6 +75,6 @@ fn clipping_to_all_that_is_there_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (backend, expected) = filled(dir.path());
     let all = MaxParallelism::new(16).unwrap().full_range();
-    assert!(clip(&backend.store, all).unwrap());
-    assert!(contents(&backend.store) == expected);
+    assert!(clip(&backend.tables.store, all).unwrap());
+    assert!(contents(&backend.tables.store) == expected);
 }
