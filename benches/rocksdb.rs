@@ -1,5 +1,7 @@
 //! What does the RocksDB backend cost above a raw database with the same options?
 //!
+//! With RocksDB's own write buffers: for hash buffers see `rocksdb_buffer`.
+//!
 //! Both are filled with the same entries and do the same operations in turn, round by round; the
 //! table shows medians. The raw database has keys as one would put them together by hand for a
 //! fixed-size key: key group, state, key and user key, 12 or 20 bytes, in the same order as the
@@ -21,7 +23,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use millpond_benches::{Rng, Sizes, at, key, max_parallelism, median};
-use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions};
+use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, WriteBuffer};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
     BackendContext, CancelFlag, CheckpointId, EntrySink, EntrySource, KeyGroup, KeyedBackend,
@@ -60,7 +62,9 @@ fn descriptor(name: &str, kind: StateKind) -> StateDescriptor {
 impl Subjects {
     fn new(keys: u64, value_bytes: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = |name: &str| RocksDbOptions::new(dir.path().join(name));
+        let options = |name: &str| {
+            RocksDbOptions::new(dir.path().join(name)).with_write_buffer(WriteBuffer::Memtable)
+        };
         let factory = RocksDbBackendFactory::create(options("backend")).unwrap();
         let max = max_parallelism().unwrap();
         let context = BackendContext::new("bench", max.full_range(), max);

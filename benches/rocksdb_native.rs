@@ -1,10 +1,17 @@
 //! What do RocksDB's own files save, in checkpoints and in restores at another parallelism?
 //!
 //! Checkpoints of a backend go to a folder through the real storage layer, after 0, 1, 10 and 100 %
-//! of its keys were changed: how long the writer waits, how long the rest takes, how many bytes
-//! are added. Restores bring the files of 2 instances into 3 and of 3 into 2, and are held against
-//! reading every entry and putting it again; both must come to the same contents. All times are
-//! wall clock, one instance after the other.
+//! of its keys were changed, all over or in one range of keys: how long the writer waits, how long
+//! the rest takes, how many bytes are added, and how many the changed entries would take by
+//! themselves: the others are what compactions have rewritten. Then the same while the writer goes
+//! on: how fast it is, of its speed without checkpoints, and the slowest of its operations.
+//!
+//! Restores bring the files of 2 instances into 3 and of 3 into 2, and are held against reading
+//! every entry and putting it again; both must come to the same contents. All times are wall clock,
+//! one instance after the other.
+//!
+//! `MILLPOND_BENCH_SUBJECTS` (memtable, hash) and `MILLPOND_BENCH_SERIES` (quiet, busy, rescale)
+//! leave the others out.
 
 #![allow(
     missing_docs,
@@ -16,7 +23,8 @@
 )]
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use millpond_benches::{Rng, Sizes, at, key, max_parallelism, median};
 use millpond_checkpoint::driver::{
@@ -27,18 +35,21 @@ use millpond_checkpoint::registry::RegistrySettings;
 use millpond_checkpoint::{
     CheckpointHead, CheckpointKind, CheckpointMode, CheckpointToStore, SubtaskMetrics, SubtaskPart,
 };
-use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions};
+use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, WriteBuffer};
 use millpond_snapshot::metadata::KeyedStateHandle;
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
-    AttemptId, BackendContext, CancelFlag, CheckpointId, EntryKey, EntrySink, KeyGroupRange,
-    KeyedBackend, Result, SnapshotEntry, SnapshotRequest, StateCodecs, StateDescriptor, StateId,
-    StateKind, SubtaskId,
+    AttemptId, BackendContext, CancelFlag, CheckpointId, EntryKey, EntrySink, FilesTask,
+    KeyGroupRange, KeyedBackend, Result, SnapshotEntry, SnapshotRequest, StateCodecs,
+    StateDescriptor, StateId, StateKind, SubtaskId,
 };
 use millpond_storage::LocalStore;
 use tempfile::TempDir;
 
 const VERTEX: &str = "bench";
+
+/// The one state.
+const VALUES: StateId = StateId::new(0);
 
 /// Instances of one job and where their checkpoints go.
 struct Job {
@@ -58,16 +69,17 @@ struct Taken {
     bytes: u64,
 }
 
-fn register(backend: &mut RocksDbBackend) -> StateId {
+fn register(backend: &mut RocksDbBackend) {
     let bytes = || CodecIdentity::new("bytes", 1);
     let codecs = StateCodecs { key: bytes(), namespace: bytes(), user_key: None, value: bytes() };
-    backend.register(&StateDescriptor::new("values", StateKind::Value, codecs).unwrap()).unwrap()
+    let values = StateDescriptor::new("values", StateKind::Value, codecs).unwrap();
+    assert_eq!(backend.register(&values).unwrap(), VALUES);
 }
 
 impl Job {
-    fn new(parallelism: u32) -> Self {
+    fn new(parallelism: u32, buffer: WriteBuffer) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = RocksDbOptions::new(dir.path().join("state"));
+        let options = RocksDbOptions::new(dir.path().join("state")).with_write_buffer(buffer);
         let factory = RocksDbBackendFactory::create(options).unwrap();
         let store = LocalStore::create(dir.path().join("checkpoints")).unwrap();
         let storage = CheckpointStorage::new(Arc::new(store));
@@ -95,14 +107,21 @@ impl Job {
         let (key, max) = (key(number).to_be_bytes(), max_parallelism().unwrap());
         let at = at(&key, max);
         let owner = max.subtask_of(at.group(), self.instances.len() as u32);
-        let backend = &mut self.instances[owner as usize];
-        let state = register(backend);
-        backend.put(state, at, value).unwrap();
+        self.instances[owner as usize].put(VALUES, at, value).unwrap();
     }
 
     fn checkpoint(&mut self) -> Taken {
+        self.checkpoint_while(|_| ()).0
+    }
+
+    /// Takes a checkpoint; `meanwhile` runs during its asynchronous part if there is one instance,
+    /// and is given that and when to stop.
+    fn checkpoint_while<T>(
+        &mut self,
+        meanwhile: impl Fn(Option<(&mut RocksDbBackend, &AtomicBool)>) -> T,
+    ) -> (Taken, T) {
         self.checkpoints += 1;
-        let (checkpoint, attempt) = (CheckpointId::new(self.checkpoints), AttemptId::new(1));
+        let checkpoint = CheckpointId::new(self.checkpoints);
         let kind = CheckpointKind::Periodic;
         self.shared.with(|registry| registry.begin(checkpoint, kind)).unwrap();
         let request = SnapshotRequest::incremental(checkpoint);
@@ -110,29 +129,28 @@ impl Job {
         let freeze = |it: &mut RocksDbBackend| it.snapshot_files(&request).unwrap().unwrap();
         let tasks: Vec<_> = self.instances.iter_mut().map(freeze).collect();
         let sync_seconds = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let mut parts = Vec::new();
-        for (index, (task, backend)) in (0..).zip(tasks.into_iter().zip(&self.instances)) {
-            let subtask = SubtaskId::new(VERTEX, index);
-            let key_groups = backend.key_groups();
-            let write = WriteKeyedState {
-                checkpoint,
-                attempt,
-                subtask: &subtask,
-                key_groups,
-                compression_level: 1,
+        let groups: Vec<_> = self.instances.iter().map(|it| it.key_groups()).collect();
+        let done = AtomicBool::new(false);
+        let (storage, shared) = (&self.storage, &self.shared);
+        let ((parts, async_seconds), result) = std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                let start = Instant::now();
+                let parts = write_all(storage, shared, checkpoint, &groups, tasks);
+                done.store(true, Ordering::Relaxed);
+                (parts, start.elapsed().as_secs_f64())
+            });
+            let alone = match &mut self.instances[..] {
+                [one] => Some((one, &done)),
+                _ => None,
             };
-            let files = (&write, "rocksdb");
-            parts.push(
-                self.storage.write_files(files, task, &self.shared, &CancelFlag::new()).unwrap(),
-            );
-        }
-        let async_seconds = start.elapsed().as_secs_f64();
+            let result = meanwhile(alone);
+            (writing.join().unwrap(), result)
+        });
         let bytes = parts.iter().map(|part| part.bytes()).sum();
-        let groups = self.instances.iter().map(|it| it.key_groups());
-        let handles = groups.zip(parts.iter().map(|part| part.handle().clone())).collect();
-        self.publish(checkpoint, attempt, parts);
-        Taken { handles, sync_seconds, async_seconds, bytes }
+        let handles = parts.iter().map(|part| part.handle().clone());
+        let handles = groups.iter().copied().zip(handles).collect();
+        self.publish(checkpoint, AttemptId::new(1), parts);
+        (Taken { handles, sync_seconds, async_seconds, bytes }, result)
     }
 
     fn publish(&mut self, id: CheckpointId, attempt: AttemptId, parts: Vec<KeyedPart>) {
@@ -185,6 +203,29 @@ impl Job {
         }
         instances
     }
+}
+
+/// The asynchronous parts, one after the other.
+fn write_all(
+    storage: &CheckpointStorage,
+    shared: &SharedFiles,
+    checkpoint: CheckpointId,
+    groups: &[KeyGroupRange],
+    tasks: Vec<Box<dyn FilesTask>>,
+) -> Vec<KeyedPart> {
+    let write = |(index, (task, key_groups))| {
+        let subtask = SubtaskId::new(VERTEX, index);
+        let attempt = AttemptId::new(1);
+        let write = WriteKeyedState {
+            checkpoint,
+            attempt,
+            subtask: &subtask,
+            key_groups,
+            compression_level: 1,
+        };
+        storage.write_files((&write, "rocksdb"), task, shared, &CancelFlag::new()).unwrap()
+    };
+    (0..).zip(tasks.into_iter().zip(groups.iter().copied())).map(write).collect()
 }
 
 /// Puts entries into the instances that own them.
@@ -242,8 +283,8 @@ fn value_of(number: u64, value_bytes: usize) -> Vec<u8> {
     value
 }
 
-fn filled(keys: u64, value_bytes: usize, parallelism: u32) -> Job {
-    let mut job = Job::new(parallelism);
+fn filled(keys: u64, value_bytes: usize, parallelism: u32, buffer: WriteBuffer) -> Job {
+    let mut job = Job::new(parallelism, buffer);
     for number in 0..keys {
         job.put(number, &value_of(number, value_bytes));
     }
@@ -255,39 +296,165 @@ fn filled(keys: u64, value_bytes: usize, parallelism: u32) -> Job {
     job
 }
 
-fn show_checkpoints(keys: u64, value_bytes: usize, rounds: usize) {
-    let mut job = filled(keys, value_bytes, 1);
-    let mut rng = Rng::new(9);
-    println!("{keys} keys of {value_bytes} B: checkpoint    sync ms  async ms        bytes");
+/// Which keys change.
+#[derive(Clone, Copy)]
+enum Spread {
+    Uniform,
+    /// Neighbours in the database.
+    OneRange,
+}
+
+/// Numbers of keys in the order in which the database has them.
+fn in_order(keys: u64) -> Vec<u64> {
+    let max = max_parallelism().unwrap();
+    let mut order: Vec<u64> = (0..keys).collect();
+    order.sort_by_cached_key(|number| {
+        let key = key(*number).to_be_bytes();
+        (at(&key, max).group(), key)
+    });
+    order
+}
+
+fn change(job: &mut Job, order: &[u64], spread: Spread, count: u64, round: u64, bytes: usize) {
+    let keys = order.len() as u64;
+    let mut rng = Rng::new(count ^ (round << 32));
+    let start = rng.below(keys);
+    for index in 0..count {
+        let number = match spread {
+            Spread::Uniform => rng.below(keys),
+            Spread::OneRange => order[((start + index) % keys) as usize],
+        };
+        job.put(number, &value_of(index ^ (round << 40), bytes));
+    }
+}
+
+fn show_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: WriteBuffer) {
+    let mut job = filled(keys, value_bytes, 1, buffer);
+    let order = in_order(keys);
+    println!(
+        "{keys} keys of {value_bytes} B, {buffer:?}: checkpoint {:11} sync ms   worst  async ms \
+         bytes added  of entries",
+        ""
+    );
     let first = job.checkpoint();
-    let row = |what: &str, sync: f64, after: f64, bytes: f64| {
-        println!("  {what:36} {:10.1} {:9.1} {bytes:12.0}", sync * 1e3, after * 1e3);
+    let row = |what: &str, sync: (f64, f64), after: f64, bytes: f64, own: f64| {
+        let (sync, worst, after) = (sync.0 * 1e3, sync.1 * 1e3, after * 1e3);
+        println!("  {what:44} {sync:10.3} {worst:7.3} {after:9.1} {bytes:11.0} {own:11.0}");
     };
-    row("the first", first.sync_seconds, first.async_seconds, first.bytes as f64);
-    for percent in [0, 1, 10, 100] {
+    let all = first.bytes as f64;
+    row("the first", (first.sync_seconds, first.sync_seconds), first.async_seconds, all, all);
+    let changes = [
+        (0, Spread::Uniform, "0 %"),
+        (1, Spread::Uniform, "1 %, uniform"),
+        (1, Spread::OneRange, "1 %, one range"),
+        (10, Spread::Uniform, "10 %, uniform"),
+        (10, Spread::OneRange, "10 %, one range"),
+        (100, Spread::Uniform, "100 %, uniform"),
+    ];
+    for (percent, spread, what) in changes {
         let (mut sync, mut after, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        let count = keys * percent / 100;
         for round in 0..rounds.min(5) as u64 {
-            for number in 0..keys * percent / 100 {
-                job.put(rng.below(keys), &value_of(number ^ (round << 40), value_bytes));
-            }
+            change(&mut job, &order, spread, count, round, value_bytes);
             let taken = job.checkpoint();
             sync.push(taken.sync_seconds);
             after.push(taken.async_seconds);
             bytes.push(taken.bytes as f64);
         }
-        row(&format!("after {percent} % changed"), median(sync), median(after), median(bytes));
+        let worst = sync.iter().copied().fold(0.0, f64::max);
+        let own = all * count as f64 / keys as f64;
+        row(what, (median(sync), worst), median(after), median(bytes), own);
+    }
+}
+
+/// What a writer did for a while: a put and a get at a time.
+struct Pace {
+    pairs: u64,
+    seconds: f64,
+    put_worst: Duration,
+    get_worst: Duration,
+}
+
+fn write_until(
+    backend: &mut RocksDbBackend,
+    rng: &mut Rng,
+    keys: u64,
+    value: &[u8],
+    mut is_over: impl FnMut(u64) -> bool,
+) -> Pace {
+    let max = max_parallelism().unwrap();
+    let (mut put_worst, mut get_worst) = (Duration::ZERO, Duration::ZERO);
+    let (start, mut pairs) = (Instant::now(), 0);
+    while !is_over(pairs) {
+        let (put, get) = (key(rng.below(keys)).to_be_bytes(), key(rng.below(keys)).to_be_bytes());
+        let before = Instant::now();
+        backend.put(VALUES, at(&put, max), value).unwrap();
+        let between = Instant::now();
+        backend.get(VALUES, at(&get, max)).unwrap();
+        put_worst = put_worst.max(between - before);
+        get_worst = get_worst.max(between.elapsed());
+        pairs += 1;
+    }
+    Pace { pairs, seconds: start.elapsed().as_secs_f64(), put_worst, get_worst }
+}
+
+fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: WriteBuffer) {
+    let mut job = filled(keys, value_bytes, 1, buffer);
+    let order = in_order(keys);
+    job.checkpoint();
+    let value = value_of(1, value_bytes);
+    let mut rng = Rng::new(11);
+    let idle = write_until(&mut job.instances[0], &mut rng, keys, &value, |n| n >= keys / 10);
+    let rate = |pace: &Pace| pace.pairs as f64 / pace.seconds.max(1e-9);
+    println!(
+        "{keys} keys of {value_bytes} B, {buffer:?}: a put and a get at a time, {:.0} pairs/s, \
+         slowest {:.1} and {:.1} ms; during a checkpoint",
+        rate(&idle),
+        idle.put_worst.as_secs_f64() * 1e3,
+        idle.get_worst.as_secs_f64() * 1e3,
+    );
+    println!("  {:20} sync ms   worst  async ms  of speed  slowest put, get ms", "changed before");
+    for percent in [0, 1, 10, 100] {
+        let (mut sync, mut after, mut speed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut put_worst, mut get_worst) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..rounds.min(5) as u64 {
+            change(&mut job, &order, Spread::Uniform, keys * percent / 100, round, value_bytes);
+            let (taken, pace) = job.checkpoint_while(|alone| {
+                let (backend, done) = alone?;
+                let mut rng = Rng::new(round);
+                let is_over = |_| done.load(Ordering::Relaxed);
+                Some(write_until(backend, &mut rng, keys, &value, is_over))
+            });
+            let pace = pace.unwrap();
+            sync.push(taken.sync_seconds);
+            after.push(taken.async_seconds);
+            speed.push(rate(&pace) / rate(&idle));
+            put_worst = put_worst.max(pace.put_worst);
+            get_worst = get_worst.max(pace.get_worst);
+        }
+        let worst = sync.iter().copied().fold(0.0, f64::max) * 1e3;
+        println!(
+            "  {percent:3} % {:21.3} {worst:7.3} {:9.1} {:9.2} {:8.2} {:8.2}",
+            median(sync) * 1e3,
+            median(after) * 1e3,
+            median(speed),
+            put_worst.as_secs_f64() * 1e3,
+            get_worst.as_secs_f64() * 1e3,
+        );
     }
 }
 
 fn show_rescale(keys: u64, value_bytes: usize, rounds: usize, (p, q): (u32, u32)) {
-    let mut job = filled(keys, value_bytes, p);
+    let mut job = filled(keys, value_bytes, p, WriteBuffer::default());
     let taken = job.checkpoint();
+    let before = resident();
     let expected = sum(&mut job.instances);
-    let (mut imports, mut puts) = (Vec::new(), Vec::new());
+    let (mut imports, mut puts, mut restored) = (Vec::new(), Vec::new(), before);
     for _ in 0..rounds.min(3) {
         let start = Instant::now();
         let mut instances = job.restore(&taken, q);
         imports.push(start.elapsed().as_secs_f64());
+        restored = resident();
         assert_eq!(sum(&mut instances), expected, "by files");
         drop(instances);
         let start = Instant::now();
@@ -303,16 +470,48 @@ fn show_rescale(keys: u64, value_bytes: usize, rounds: usize, (p, q): (u32, u32)
         taken.bytes as f64 / 1e6,
         puts / imports
     );
+    println!("    resident before, restored and at most: {before:?}, {restored:?} MB");
+}
+
+/// Resident memory of this process, now and at most, in MB; 0 where that is not told.
+fn resident() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        number.unwrap_or(0) / 1_000
+    };
+    (field("VmRSS"), field("VmHWM"))
+}
+
+/// Whether a variable is unset or has a part of `name`.
+fn is_wanted(variable: &str, name: &str) -> bool {
+    let Ok(list) = std::env::var(variable) else { return true };
+    list.split(',').any(|part| name.contains(part))
 }
 
 fn main() {
     let sizes = Sizes::from_environment();
+    let is_series = |name: &str| is_wanted("MILLPOND_BENCH_SERIES", name);
+    let buffers = [("hash", WriteBuffer::Hash), ("memtable", WriteBuffer::Memtable)];
     for &keys in &sizes.keys {
         for &value_bytes in &sizes.value_bytes {
-            show_checkpoints(keys, value_bytes, sizes.rounds);
-            println!("  restore                            by files   by entries   ratio");
-            for change in [(2, 3), (3, 2), (2, 2)] {
-                show_rescale(keys, value_bytes, sizes.rounds, change);
+            for (name, buffer) in buffers {
+                if !is_wanted("MILLPOND_BENCH_SUBJECTS", name) {
+                    continue;
+                }
+                if is_series("quiet") {
+                    show_checkpoints(keys, value_bytes, sizes.rounds, buffer);
+                }
+                if is_series("busy") {
+                    show_busy_checkpoints(keys, value_bytes, sizes.rounds, buffer);
+                }
+            }
+            if is_series("rescale") {
+                println!("  restore            by files   by entries   ratio");
+                for change in [(2, 3), (3, 2), (2, 2)] {
+                    show_rescale(keys, value_bytes, sizes.rounds, change);
+                }
             }
         }
     }
