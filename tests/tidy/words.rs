@@ -58,7 +58,6 @@ const NO_THREADS: &[&str] = &[
     "crates/runtime/src/threads.rs",
     "crates/checkpoint/src/driver/threads.rs",
     "crates/fs/src/workers.rs",
-    "crates/fs/src/restore_files.rs",
     "crates/rocksdb/src/buffer/workers.rs",
     "crates/testkit/",
     "crates/bench/",
@@ -67,6 +66,7 @@ const NO_THREADS: &[&str] = &[
 const NO_SCOPES: &[&str] = &[
     "crates/runtime/src/threads.rs",
     "crates/checkpoint/src/driver/threads.rs",
+    "crates/fs/src/restore_files.rs",
     "crates/rocksdb/src/native/fetch.rs",
     "crates/testkit/",
     "crates/bench/",
