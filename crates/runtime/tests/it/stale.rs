@@ -115,6 +115,7 @@ fn another_valid_file_of_the_same_length_is_refused_and_named_and_an_older_check
     for (incremental, counters) in [(false, 2), (false, 3), (true, 2), (true, 3), (true, 1)] {
         // Where the machine was busy no state may have changed for some checkpoints.
         let (mut folder, mut counting, mut replaced);
+        let mut tries = 0;
         loop {
             folder = tempfile::tempdir().unwrap();
             counting = stopped(folder.path(), incremental);
@@ -122,6 +123,8 @@ fn another_valid_file_of_the_same_length_is_refused_and_named_and_an_older_check
             if is_one_without(&counting, &replaced) {
                 break;
             }
+            tries += 1;
+            assert!(tries < 100, "every checkpoint names {replaced:?}");
         }
         let name = replaced.file_name().unwrap().to_str().unwrap();
         counting.counters = counters;
