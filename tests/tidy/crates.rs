@@ -13,19 +13,24 @@ struct Layer {
 
 /// Dependencies point downwards only. Backends know nothing of each other; the runtime names none;
 /// the kit knows no backend, and is itself a dependency of tests only.
-const LAYERS: [Layer; 13] = [
+const LAYERS: [Layer; 14] = [
     Layer { folder: "state", may_use: &[], may_test_with: &["testkit"] },
     Layer { folder: "storage", may_use: &["state"], may_test_with: &["testkit"] },
+    Layer { folder: "state-folder", may_use: &["state"], may_test_with: &[] },
     Layer { folder: "snapshot", may_use: &["state"], may_test_with: &["testkit"] },
     Layer {
         folder: "memory",
         may_use: &["state", "snapshot", "storage"],
         may_test_with: &["testkit"],
     },
-    Layer { folder: "fs", may_use: &["state", "snapshot", "storage"], may_test_with: &["testkit"] },
+    Layer {
+        folder: "fs",
+        may_use: &["state", "state-folder", "snapshot", "storage"],
+        may_test_with: &["testkit"],
+    },
     Layer {
         folder: "rocksdb",
-        may_use: &["state", "snapshot", "storage"],
+        may_use: &["state", "state-folder", "snapshot", "storage"],
         may_test_with: &["testkit"],
     },
     Layer {

@@ -12,7 +12,6 @@ use millpond_state::{
 use crate::compaction::Filter;
 use crate::error::{foreign_group, invalid};
 use crate::files_task::{FilesSnapshot, Written};
-use crate::folder::InstanceFolder;
 use crate::list;
 use crate::node::NodeEntry;
 use crate::options::FsOptions;
@@ -21,6 +20,7 @@ use crate::snapshot_task::FsSnapshot;
 use crate::store::Store;
 use crate::tree;
 use crate::workers::Workers;
+use millpond_state_folder::InstanceFolder;
 
 /// The name of this backend, and of the one that opens its files.
 pub(crate) const NAME: &str = "fs";

@@ -1,20 +1,6 @@
 //! Errors of this crate in the words of state access.
 
-use std::io;
-
 use millpond_state::{ErrorKind, KeyGroup, KeyGroupRange, StateError};
-
-/// An error that the operating system reported in doing `what`.
-#[cold]
-pub(crate) fn io_error(what: impl core::fmt::Display, error: io::Error) -> StateError {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let (kind, advice) = if full {
-        (ErrorKind::ResourceExhausted, ": the disk of the state folder is full, make room")
-    } else {
-        (ErrorKind::Io, "")
-    };
-    StateError::new(kind, format!("cannot {what}{advice}")).with_source(error)
-}
 
 /// Damage of the file `name` at `offset`.
 #[cold]
@@ -51,17 +37,4 @@ pub(crate) fn again(error: &StateError) -> StateError {
         text = format!("{text}: {source}");
     }
     StateError::new(error.kind(), text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_from_other_failures() {
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            assert_eq!(io_error("write", kind.into()).kind(), ErrorKind::ResourceExhausted);
-        }
-        assert_eq!(io_error("write", io::ErrorKind::NotFound.into()).kind(), ErrorKind::Io);
-    }
 }

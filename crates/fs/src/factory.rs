@@ -3,9 +3,9 @@
 use millpond_state::{BackendContext, BackendFactory, KeyedBackend, Result};
 
 use crate::backend::{FsBackend, NAME, Parts};
-use crate::folder::StateFolder;
 use crate::options::FsOptions;
 use crate::workers::Workers;
+use millpond_state_folder::StateFolder;
 
 /// Opens [`FsBackend`]s that share background threads. Shared between threads; clones share the
 /// background threads too. Make one for a process.

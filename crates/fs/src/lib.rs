@@ -53,7 +53,6 @@ mod compaction;
 mod error;
 mod factory;
 mod files_task;
-mod folder;
 mod format;
 mod index;
 mod list;

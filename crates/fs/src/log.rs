@@ -20,7 +20,6 @@ use std::sync::Arc;
 use millpond_state::{KeyGroupRange, Result, StateError};
 
 use crate::error::{again, exhausted};
-use crate::folder::InstanceFolder;
 use crate::format::HEADER_BYTES;
 use crate::location::Locations;
 use crate::options::FsOptions;
@@ -28,6 +27,7 @@ use crate::segment::Segment;
 use crate::ticket::{Frozen, Ticket};
 use crate::view::{Part, View};
 use crate::workers::Workers;
+use millpond_state_folder::InstanceFolder;
 
 /// A piece of the log in memory.
 #[derive(Debug)]

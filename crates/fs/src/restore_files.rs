@@ -19,13 +19,13 @@ use millpond_state::{
 };
 
 use crate::backend::FsBackend;
-use crate::error::{again, io_error};
-use crate::folder::InstanceFolder;
+use crate::error::again;
 use crate::manifest::{Manifest, segment_name};
 use crate::map::NewFile;
 use crate::record::Record;
 use crate::segment::Segment;
 use crate::view::{Newest, Segments};
+use millpond_state_folder::InstanceFolder;
 
 /// Bytes of a file that are fetched at once.
 const FETCH_BYTES: usize = 1 << 20;
@@ -108,8 +108,10 @@ fn fetch(
     for (position, (name, _)) in wanted.0.iter().enumerate() {
         let file = source.files().iter().find(|file| file.name == *name);
         let file = file.ok_or_else(|| missing(name))?.clone();
-        let path = folder.file(&format!("{}.fetched", folder.take_number()));
-        let create = |path| NewFile::create(path).map_err(|error| io_error("create a file", error));
+        let path = folder.unused("fetched");
+        let create = |path| {
+            NewFile::create(path).map_err(|error| StateError::from_io("create a file", error))
+        };
         let name = format!("{name} ({})", file.identity.place());
         let (reader, to) = (source.open(&file.name)?, create(path)?);
         pending.push((position, Fetch { reader, file, to, name }));
@@ -149,7 +151,8 @@ impl Fetch {
             Some(path) => copy_local(path, &mut to, &name)?,
             None => copy(&*reader, &file, &mut to, &name)?,
         }
-        let mapping = to.map().map_err(|error| io_error(format_args!("map {name}"), error))?;
+        let mapping =
+            to.map().map_err(|error| StateError::from_io(format_args!("map {name}"), error))?;
         if mapping.bytes().len() as u64 != file.identity.bytes() {
             return Err(other_file(&name));
         }
@@ -159,7 +162,8 @@ impl Fetch {
 
 /// Copies a file whose checksum was compared.
 fn copy_local(path: &Path, to: &mut NewFile, name: &str) -> Result<()> {
-    let failed = |error| io_error(format_args!("copy {} as {name}", path.display()), error);
+    let failed =
+        |error| StateError::from_io(format_args!("copy {} as {name}", path.display()), error);
     let mut from = std::fs::File::open(path).map_err(failed)?;
     to.copy_from(&mut from).map_err(failed)
 }
@@ -177,7 +181,8 @@ fn copy(reader: &dyn FileReader, file: &StoredFile, to: &mut NewFile, name: &str
         let bytes = buffer.get_mut(..count).unwrap_or_default();
         reader.read_exact_at(at, bytes)?;
         checksum.update(bytes);
-        to.write_all(bytes).map_err(|error| io_error(format_args!("write {name}"), error))?;
+        to.write_all(bytes)
+            .map_err(|error| StateError::from_io(format_args!("write {name}"), error))?;
         at += count as u64;
     }
     if checksum.finalize() == file.identity.crc32() { Ok(()) } else { Err(other_file(name)) }

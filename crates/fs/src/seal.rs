@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write};
 
 use millpond_state::{ErrorKind, KeyGroup, Result, StateError};
 
-use crate::error::{corrupt, io_error};
+use crate::error::corrupt;
 use crate::format::{Footer, GroupStatistics, HEADER_BYTES, Hint, header};
 use crate::map::NewFile;
 use crate::record::{Item, checksum};
@@ -28,14 +28,14 @@ pub(crate) fn seal(data: &[u8], file: NewFile, name: String) -> Result<Segment> 
     let path = file.path().display().to_string();
     let mut out = BufWriter::with_capacity(WRITE_BYTES, file);
     write_segment(data, &name, &mut out)?;
-    let failed = |error| io_error(format_args!("write {path}"), error);
+    let failed = |error| StateError::from_io(format_args!("write {path}"), error);
     let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
     Segment::open(file.map().map_err(failed)?, name)
 }
 
 /// Writes the piece `data`, whose front is left for the header, as a segment.
 pub(crate) fn write_segment(data: &[u8], name: &str, out: &mut dyn Write) -> Result<()> {
-    let failed = |error| io_error(format_args!("write {name}"), error);
+    let failed = |error| StateError::from_io(format_args!("write {name}"), error);
     out.write_all(&header()).map_err(failed)?;
     let (mut found, items) = write_items(data, name, out)?;
     let mut tail = Vec::new();
@@ -62,7 +62,8 @@ fn write_items(data: &[u8], name: &str, out: &mut dyn Write) -> Result<(Vec<Foun
     while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
         let item = Item::parse(rest).ok_or_else(|| corrupt(name, at, "no record in memory"))?;
         let bytes = rest.get(..item.size()).unwrap_or_default();
-        write_item(bytes, out).map_err(|error| io_error(format_args!("write {name}"), error))?;
+        write_item(bytes, out)
+            .map_err(|error| StateError::from_io(format_args!("write {name}"), error))?;
         if let Some(record) = item.record() {
             let address = record.address();
             let identity = (record.state(), address.check());

@@ -18,12 +18,12 @@ use prefetch_index::prefetch_index;
 
 use crate::compaction::Compaction;
 use crate::error::{corrupt, exhausted};
-use crate::folder::InstanceFolder;
 use crate::index::{Index, SlotRef, Tag};
 use crate::log::{Data, Log, Slot};
 use crate::options::FsOptions;
 use crate::record::{Address, Item, Place, Record, is_whole, write_filler};
 use crate::workers::Workers;
+use millpond_state_folder::InstanceFolder;
 
 /// Bytes of what a tombstone knows: the oldest segment that still has a record of its address.
 pub(crate) const WITNESS_BYTES: usize = 8;

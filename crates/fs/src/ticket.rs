@@ -10,9 +10,9 @@ use std::time::Duration;
 use millpond_state::{CancelFlag, Result, StateError};
 
 use crate::error::again;
-use crate::folder::InstanceFolder;
 use crate::segment::Segment;
 use crate::workers::{Job, Workers};
+use millpond_state_folder::InstanceFolder;
 
 /// How often a snapshot that waits looks whether it was cancelled.
 const CANCEL_CHECK: Duration = Duration::from_millis(20);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use millpond_state::{CancelFlag, KeyGroup, KeyGroupRange, Result};
 
-use crate::folder::InstanceFolder;
 use crate::format::Hint;
 use crate::segment::Segment;
 use crate::ticket::Ticket;
 use crate::workers::Workers;
+use millpond_state_folder::InstanceFolder;
 
 /// A segment, or the promise of one.
 #[derive(Clone, Debug)]

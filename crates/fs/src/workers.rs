@@ -7,9 +7,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
-use millpond_state::Result;
+use millpond_state::{Result, StateError};
 
-use crate::error::io_error;
 use crate::map::NewFile;
 use crate::seal::{gave_up, seal};
 use crate::segment::Segment;
@@ -47,7 +46,7 @@ impl Job {
         let data = buffer.get(..used).unwrap_or_default();
         let path = folder.file(&settle.name);
         let file = NewFile::create(path)
-            .map_err(|error| io_error(format_args!("create {}", settle.name), error));
+            .map_err(|error| StateError::from_io(format_args!("create {}", settle.name), error));
         let outcome = file.and_then(|file| seal(data, file, settle.name.clone()));
         drop((buffer, folder));
         // Before it is settled: whoever waits may renew it at once.
@@ -86,7 +85,9 @@ impl Workers {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("millpond-fs-{number}"));
             let work = move || queue.iter().for_each(Task::run);
-            thread.spawn(work).map_err(|error| io_error("start a background thread", error))?;
+            thread
+                .spawn(work)
+                .map_err(|error| StateError::from_io("start a background thread", error))?;
         }
         Ok(Self { tasks, spare: Arc::default() })
     }

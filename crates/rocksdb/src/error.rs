@@ -35,18 +35,6 @@ fn classify(what: &str, text: &str) -> StateError {
     StateError::new(kind, format!("RocksDB failed to {what}{advice}"))
 }
 
-/// An error that the operating system reported in doing `what`.
-#[cold]
-pub(crate) fn io_error(what: String, error: std::io::Error) -> StateError {
-    let kind = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            ErrorKind::ResourceExhausted
-        }
-        _ => ErrorKind::Io,
-    };
-    StateError::new(kind, what).with_source(error)
-}
-
 /// A key in the database that this crate did not write.
 #[cold]
 pub(crate) fn foreign_key(key: &[u8]) -> StateError {
@@ -55,19 +43,4 @@ pub(crate) fn foreign_key(key: &[u8]) -> StateError {
         ErrorKind::Corrupt,
         format!("the database has a key of {} bytes that is no entry: {head:02x?}", key.len()),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_from_other_failures() {
-        for error in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded] {
-            let error = io_error("write".into(), error.into());
-            assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
-        }
-        let error = io_error("write".into(), std::io::ErrorKind::NotFound.into());
-        assert_eq!(error.kind(), ErrorKind::Io);
-    }
 }

@@ -10,12 +10,12 @@ use crate::backend::RocksDbBackend;
 use crate::budget::Budget;
 use crate::buffer::{Buffer, Workers};
 use crate::expiry::Expiries;
-use crate::folder::StateFolder;
 use crate::native::Native;
 use crate::options::{RocksDbOptions, WriteBuffer};
 use crate::store::Store;
 use crate::tables::Tables;
 use crate::tuning::database_options;
+use millpond_state_folder::StateFolder;
 
 /// Opens [`RocksDbBackend`]s that share one memory budget. Shared between threads; clones share the
 /// budget too. Make one for a process.

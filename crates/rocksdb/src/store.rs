@@ -17,8 +17,9 @@ use rocksdb::{
 };
 
 use crate::error::rocksdb_error;
-use crate::folder::{DatabaseFolder, InstanceFolder};
+use crate::folder::DatabaseFolder;
 use crate::tuning::write_options;
+use millpond_state_folder::InstanceFolder;
 
 /// Time between two tries of a write that RocksDB holds back: what it waits itself at least.
 const STALL_PAUSE: Duration = Duration::from_millis(1);

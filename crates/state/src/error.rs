@@ -3,6 +3,7 @@
 
 use core::fmt;
 use std::error::Error as StdError;
+use std::io;
 
 /// Result of state access.
 pub type Result<T, E = StateError> = core::result::Result<T, E>;
@@ -62,6 +63,21 @@ impl StateError {
         Self(Box::new(Inner { kind, message: message.into(), source: None }))
     }
 
+    /// The operating system failed to do `what`: `ResourceExhausted` if a disk or quota is full,
+    /// `Io` otherwise.
+    #[cold]
+    #[must_use]
+    pub fn from_io(what: impl fmt::Display, error: io::Error) -> Self {
+        let full =
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let (kind, advice) = if full {
+            (ErrorKind::ResourceExhausted, ": the disk is full, make room")
+        } else {
+            (ErrorKind::Io, "")
+        };
+        Self::new(kind, format!("cannot {what}{advice}")).with_source(error)
+    }
+
     /// Attaches the underlying cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -108,5 +124,22 @@ impl fmt::Debug for StateError {
 impl StdError for StateError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let error = StateError::from_io("write a file", kind.into());
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+            assert!(error.message().contains("make room"), "{error}");
+        }
+        let error = StateError::from_io("write a file", io::ErrorKind::NotFound.into());
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.message(), "cannot write a file");
     }
 }

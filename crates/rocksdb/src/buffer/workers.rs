@@ -7,11 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use millpond_state::Result;
+use millpond_state::{Result, StateError};
 
 use super::generation::Generation;
 use super::landing::Landing;
-use crate::error::io_error;
 
 /// The name of the threads.
 const NAME: &str = "millpond-landing";
@@ -63,7 +62,7 @@ impl Workers {
             let queue = Arc::clone(&queue);
             let builder = std::thread::Builder::new().name(NAME.to_owned());
             let handle = builder.spawn(move || queue.work()).map_err(|error| {
-                io_error("start a thread that writes buffers out".to_owned(), error)
+                StateError::from_io("start a thread that writes buffers out", error)
             })?;
             started.handles.push(handle);
         }

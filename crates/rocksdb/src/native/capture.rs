@@ -11,7 +11,7 @@ use rocksdb::{DB, Options};
 
 use super::sst::{CURRENT, SstFile, file_number, is_manifest};
 use super::sys;
-use crate::error::{io_error, rocksdb_error};
+use crate::error::rocksdb_error;
 use crate::folder::TemporaryFolder;
 use crate::store::{Store, families};
 
@@ -72,7 +72,8 @@ impl Captured {
     /// Names of SST files, and of the others that a database cannot do without.
     fn names(&self) -> Result<(Vec<String>, Vec<String>)> {
         let (mut tables, mut others) = (Vec::new(), Vec::new());
-        let on_error = |error| io_error(format!("read {}", self.path().display()), error);
+        let on_error =
+            |error| StateError::from_io(format_args!("read {}", self.path().display()), error);
         for entry in std::fs::read_dir(self.path()).map_err(on_error)? {
             let name = entry.map_err(on_error)?.file_name().to_string_lossy().into_owned();
             if file_number(&name).is_some() {

@@ -20,7 +20,7 @@ use millpond_state::{
 use rocksdb::{DB, DBRawIterator};
 
 use crate::backend::RocksDbBackend;
-use crate::error::{foreign_key, io_error};
+use crate::error::foreign_key;
 use crate::layout;
 use crate::restore::{Restored, push_key};
 use crate::store::check_ended;
@@ -236,7 +236,7 @@ struct LocalSource {
 
 impl LocalSource {
     fn open(path: &Path) -> Result<Self> {
-        let on_error = |error| io_error(format!("open {}", path.display()), error);
+        let on_error = |error| StateError::from_io(format_args!("open {}", path.display()), error);
         let file = File::open(path).map_err(on_error)?;
         let bytes = file.metadata().map_err(on_error)?.len();
         Ok(Self { file, bytes, name: path.display().to_string() })

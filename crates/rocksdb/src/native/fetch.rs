@@ -13,7 +13,6 @@ use millpond_state::{
     ErrorKind, FileIdentity, FileReader, FileSource, Result, StateError, StoredFile,
 };
 
-use crate::error::io_error;
 use crate::native::sst::file_number;
 
 /// Bytes that are read at once.
@@ -96,7 +95,8 @@ impl Job {
     }
 
     fn copy(&self, buffer: &mut [u8]) -> Result<()> {
-        let on_error = |error| io_error(format!("write {}", self.to.display()), error);
+        let on_error =
+            |error| StateError::from_io(format_args!("write {}", self.to.display()), error);
         let mut to = File::create_new(&self.to).map_err(on_error)?;
         let mut hasher = crc32fast::Hasher::new();
         let (mut offset, bytes) = (0, self.identity.bytes());

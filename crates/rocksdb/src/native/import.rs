@@ -13,7 +13,7 @@ use super::capture::{Captured, capture};
 use super::known::KnownFiles;
 use super::sst::{SstFile, file_number};
 use super::sys::{self, FileToImport};
-use crate::error::{io_error, rocksdb_error};
+use crate::error::rocksdb_error;
 use crate::folder::{DatabaseFolder, TemporaryFolder};
 use crate::store::{IMPORTED_FAMILY, Store, families};
 
@@ -68,8 +68,9 @@ fn files_to_import(parts: &[Part]) -> Result<Vec<FileToImport<'_>>> {
         let folder = part.path();
         for file in &part.tables {
             let path = folder.join(&file.name);
-            let metadata = std::fs::metadata(&path)
-                .map_err(|error| io_error(format!("look at {}", path.display()), error))?;
+            let metadata = std::fs::metadata(&path).map_err(|error| {
+                StateError::from_io(format_args!("look at {}", path.display()), error)
+            })?;
             files.push(FileToImport { folder, bytes: metadata.len(), file });
         }
     }

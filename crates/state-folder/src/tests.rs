@@ -39,7 +39,7 @@ fn what_nobody_holds_is_removed_and_what_is_held_or_foreign_stays() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateFolder::create(dir.path()).unwrap();
     let held = state.create_instance(&context("held")).unwrap();
-    std::fs::create_dir_all(dir.path().join("left-0-127.0")).unwrap();
+    std::fs::create_dir_all(dir.path().join("left-0-127.0/db")).unwrap();
     std::fs::write(dir.path().join("left-0-127.0").join(INSTANCE_LOCK), "").unwrap();
     std::fs::create_dir(dir.path().join("foreign")).unwrap();
     std::fs::write(dir.path().join("foreign.txt"), "").unwrap();
@@ -56,4 +56,30 @@ fn a_state_folder_that_cannot_be_made_is_named() {
     let error = StateFolder::create(&file.join("below")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.message().contains("file/below"), "{error}");
+}
+
+#[test]
+fn places_in_a_folder_are_never_given_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateFolder::create(dir.path()).unwrap();
+    let instance = state.create_instance(&context("count")).unwrap();
+    let places = [instance.unused("db"), instance.unused("db"), instance.unused("fetched")];
+    for (index, place) in places.iter().enumerate() {
+        assert!(!places[..index].contains(place), "{places:?}");
+        assert_eq!(place.parent(), instance.file("x").parent());
+        assert!(!place.exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn no_other_user_may_enter_an_instances_folder() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateFolder::create(dir.path()).unwrap();
+    let instance = state.create_instance(&context("count")).unwrap();
+    let folder = instance.file("x").parent().unwrap().to_path_buf();
+    let mode = std::fs::metadata(folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
 }
