@@ -44,6 +44,7 @@ struct BannedCall {
 
 const NATIVE_ENDIAN: &str = "to_le_bytes or from_le_bytes (_be_ for keys that must sort)";
 const NO_STORE: &[&str] = &[
+    "crates/state-folder/",
     "crates/storage/",
     "crates/runtime/src/sink/",
     "crates/cli/",
