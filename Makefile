@@ -43,7 +43,8 @@ test: tools ## run all tests; documentation, a short kill test and tiny benchmar
 	@echo "Installs libclang if it is missing, crates into cargo's folders, and RocksDB, compiled" \
 		"once for this machine, into the user's cache folder."
 	$(WITH_ROCKSDB) $(CARGO) test --workspace --locked
-	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-tests --features rocksdb --test equivalence
+	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-tests --features rocksdb --test equivalence \
+		--test corruption --test power_loss
 	$(WITH_ROCKSDB) $(CARGO) test --locked -p millpond-benches --features rocksdb --benches
 
 kill-test: build ## kill each job at random moments, full and incremental (KILLS=n, BACKEND=fs or rocksdb)

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_checkpoint::driver::{
-    CheckpointFolder, CheckpointStorage, JobDescription, KeyedPart, KeyedStateSource, SharedFiles,
-    SubtaskSnapshot, VertexDescription, WriteKeyedState, describe, facts_of, operator_state_parts,
+    AttemptLog, CheckpointFolder, CheckpointStorage, JobDescription, KeyedPart, KeyedStateSource,
+    LocalCopies, RestoredBytes, SharedFiles, SubtaskSnapshot, VertexDescription, WriteKeyedState,
+    describe, facts_of, operator_state_parts,
 };
 use millpond_checkpoint::plan::{
     CheckpointFact, JobVertex, RestoreOptions, RestorePlan, Selection, plan_restore,
@@ -36,13 +37,16 @@ pub struct Taking<'a> {
     pub shared: Option<&'a SharedFiles>,
     /// Whether each subtask has operator state too.
     pub operator_state: bool,
+    /// The log of the attempt that takes it; `None` in a storage without one.
+    pub log: Option<&'a AttemptLog>,
 }
 
 impl<'a> Taking<'a> {
     /// A full checkpoint without operator state.
     #[must_use]
     pub const fn full(storage: &'a CheckpointStorage, id: u64) -> Self {
-        Self { storage, id, compression_level: 1, shared: None, operator_state: false }
+        let (shared, log) = (None, None);
+        Self { storage, id, compression_level: 1, shared, operator_state: false, log }
     }
 
     /// The same in the backend's native form.
@@ -50,6 +54,10 @@ impl<'a> Taking<'a> {
     pub const fn incremental(mut self, shared: &'a SharedFiles) -> Self {
         self.shared = Some(shared);
         self
+    }
+
+    fn attempt(&self) -> AttemptId {
+        self.log.map_or(AttemptId::new(1), AttemptLog::id)
     }
 }
 
@@ -100,7 +108,7 @@ impl Cluster {
         }
         let head = CheckpointHead {
             id,
-            attempt: AttemptId::new(1),
+            attempt: taking.attempt(),
             kind: CheckpointKind::Manual,
             target: None,
             triggered_wall_ms: 0,
@@ -110,7 +118,11 @@ impl Cluster {
         if let Some(shared) = taking.shared {
             shared.with(|files| files.store(&metadata))?;
         }
-        taking.storage.publish(&metadata).map_err(|failed| failed.error)?;
+        let published = match taking.log {
+            Some(log) => log.publish(&metadata),
+            None => taking.storage.publish(&metadata),
+        };
+        published.map_err(|failed| failed.error)?;
         if let Some(shared) = taking.shared {
             shared.with(|files| files.complete(id))?;
         }
@@ -173,9 +185,24 @@ impl Cluster {
         max_parallelism: MaxParallelism,
         parallelism: u32,
     ) -> Fallible<Self> {
-        let none = BTreeMap::new();
-        let (_, restored) =
-            restore_newest(factory, storage, (max_parallelism, parallelism), &none)?;
+        let from = From { factory, storage, copies: None, max_parallelism, parallelism };
+        let (_, restored) = restore_newest(&from, &BTreeMap::new())?;
+        Ok(restored.map_err(|(_, error)| error)?.0)
+    }
+
+    /// The same, with files taken from `copies` where those are whole; and how much was.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn restore_with(
+        factory: &dyn BackendFactory,
+        (storage, copies): (&CheckpointStorage, &Arc<LocalCopies>),
+        max_parallelism: MaxParallelism,
+        parallelism: u32,
+    ) -> Fallible<(Self, RestoredBytes)> {
+        let copies = Some(Arc::clone(copies));
+        let from = From { factory, storage, copies, max_parallelism, parallelism };
+        let (_, restored) = restore_newest(&from, &BTreeMap::new())?;
         Ok(restored.map_err(|(_, error)| error)?)
     }
 
@@ -190,11 +217,11 @@ impl Cluster {
         parallelism: u32,
     ) -> Fallible<Restored> {
         let mut damaged = BTreeMap::new();
+        let from = From { factory, storage, copies: None, max_parallelism, parallelism };
         loop {
-            let (plan, restored) =
-                restore_newest(factory, storage, (max_parallelism, parallelism), &damaged)?;
+            let (plan, restored) = restore_newest(&from, &damaged)?;
             match restored {
-                Ok(cluster) => {
+                Ok((cluster, _)) => {
                     let skipped = plan.skipped.into_iter().map(|skip| (skip.id, skip.reason));
                     let (checkpoint, skipped) = (plan.checkpoint.get(), skipped.collect());
                     return Ok(Restored { cluster, checkpoint, skipped });
@@ -218,7 +245,7 @@ fn write_keyed(
     let checkpoint = CheckpointId::new(taking.id);
     let write = WriteKeyedState {
         checkpoint,
-        attempt: AttemptId::new(1),
+        attempt: taking.attempt(),
         subtask,
         key_groups: backend.key_groups(),
         compression_level: taking.compression_level,
@@ -248,18 +275,26 @@ fn operator_state(index: u32) -> Vec<OperatorStatePart> {
     ]
 }
 
+/// What is restored from where.
+struct From<'a> {
+    factory: &'a dyn BackendFactory,
+    storage: &'a CheckpointStorage,
+    copies: Option<Arc<LocalCopies>>,
+    max_parallelism: MaxParallelism,
+    parallelism: u32,
+}
+
 /// A restore, or which checkpoint could not be restored and why.
-type Attempt = Result<Cluster, (CheckpointId, CheckpointError)>;
+type Attempt = Result<(Cluster, RestoredBytes), (CheckpointId, CheckpointError)>;
 
 /// Restores the newest checkpoint that is not known to be damaged.
 fn restore_newest(
-    factory: &dyn BackendFactory,
-    storage: &CheckpointStorage,
-    (max_parallelism, parallelism): (MaxParallelism, u32),
+    from: &From<'_>,
     damaged: &BTreeMap<CheckpointId, String>,
 ) -> Fallible<(RestorePlan, Attempt)> {
     let (mut facts, mut whole) = (Vec::new(), BTreeMap::new());
-    for found in storage.list()? {
+    let From { factory, max_parallelism, parallelism, .. } = *from;
+    for found in from.storage.list()? {
         let id = found.id;
         let read = found
             .metadata
@@ -282,10 +317,11 @@ fn restore_newest(
     let plan = plan_restore(&facts, &job, options)?;
     let chosen = whole.remove(&plan.checkpoint);
     let (folder, metadata) = chosen.ok_or("the plan names a checkpoint that was not found")?;
+    let folder = folder.for_restore(from.copies.clone());
     let mut cluster = Cluster::open(factory, max_parallelism, parallelism)?;
     let read = read_planned(&mut cluster, &plan, &folder, &metadata);
-    let id = plan.checkpoint;
-    Ok((plan, read.map(|()| cluster).map_err(|error| (id, error))))
+    let (id, bytes) = (plan.checkpoint, folder.restored_bytes());
+    Ok((plan, read.map(|()| (cluster, bytes)).map_err(|error| (id, error))))
 }
 
 /// Reads what `plan` says into the subtasks.
