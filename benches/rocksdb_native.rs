@@ -6,9 +6,11 @@
 //! themselves: the others are what compactions have rewritten. Then the same while the writer goes
 //! on: how fast it is, of its speed without checkpoints, and the slowest of its operations.
 //!
-//! Restores bring the files of 2 instances into 3 and of 3 into 2, and are held against reading
-//! every entry and putting it again; both must come to the same contents. All times are wall clock,
-//! one instance after the other.
+//! Restores bring the files of 2 instances into 3 and of 3 into 2: by links to the files of the
+//! checkpoint, and by copies, as from a store that has no files of this machine. They are held
+//! against reading every entry of the running instances and putting it again, through RocksDB's own
+//! write buffers and through the hash buffer. All must come to the same contents. All times are wall
+//! clock, one instance after the other.
 //!
 //! `MILLPOND_BENCH_SUBJECTS` (memtable, hash) and `MILLPOND_BENCH_SERIES` (quiet, busy, rescale)
 //! leave the others out.
@@ -22,6 +24,7 @@
     reason = "a benchmark measures, prints, and stops on errors"
 )]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -43,7 +46,7 @@ use millpond_state::{
     KeyGroupRange, KeyedBackend, Result, SnapshotEntry, SnapshotRequest, StateCodecs,
     StateDescriptor, StateId, StateKind, SubtaskId,
 };
-use millpond_storage::LocalStore;
+use millpond_storage::{LocalStore, ObjectInfo, Store, StorePath, StoreReader, StoreWriter};
 use tempfile::TempDir;
 
 const VERTEX: &str = "bench";
@@ -54,7 +57,11 @@ const VALUES: StateId = StateId::new(0);
 /// Instances of one job and where their checkpoints go.
 struct Job {
     factory: RocksDbBackendFactory,
+    /// Of instances with RocksDB's own write buffers.
+    plain: RocksDbBackendFactory,
     storage: CheckpointStorage,
+    /// The same storage, without links to its files.
+    remote: CheckpointStorage,
     shared: SharedFiles,
     instances: Vec<RocksDbBackend>,
     checkpoints: u64,
@@ -76,31 +83,33 @@ fn register(backend: &mut RocksDbBackend) {
     assert_eq!(backend.register(&values).unwrap(), VALUES);
 }
 
+/// New, empty instances.
+fn open(factory: &RocksDbBackendFactory, parallelism: u32) -> Vec<RocksDbBackend> {
+    let max = max_parallelism().unwrap();
+    let range = |index| max.range_of(index, parallelism).unwrap();
+    let open = |range| {
+        let context = BackendContext::new(VERTEX, range, max);
+        let mut backend = factory.open_backend(&context).unwrap();
+        register(&mut backend);
+        backend
+    };
+    (0..parallelism).map(|index| open(range(index))).collect()
+}
+
 impl Job {
     fn new(parallelism: u32, buffer: WriteBuffer) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = RocksDbOptions::new(dir.path().join("state")).with_write_buffer(buffer);
-        let factory = RocksDbBackendFactory::create(options).unwrap();
+        let factory = |name, buffer| {
+            let options = RocksDbOptions::new(dir.path().join(name)).with_write_buffer(buffer);
+            RocksDbBackendFactory::create(options).unwrap()
+        };
+        let (factory, plain) = (factory("state", buffer), factory("plain", WriteBuffer::Memtable));
         let store = LocalStore::create(dir.path().join("checkpoints")).unwrap();
+        let remote = CheckpointStorage::new(Arc::new(Remote(store.clone())));
         let storage = CheckpointStorage::new(Arc::new(store));
         let shared = storage.open_shared_files(RegistrySettings::default()).unwrap();
-        let mut job =
-            Self { factory, storage, shared, instances: Vec::new(), checkpoints: 0, _dir: dir };
-        job.instances = job.open(parallelism);
-        job
-    }
-
-    /// New, empty instances.
-    fn open(&self, parallelism: u32) -> Vec<RocksDbBackend> {
-        let max = max_parallelism().unwrap();
-        let range = |index| max.range_of(index, parallelism).unwrap();
-        let open = |range| {
-            let mut backend =
-                self.factory.open_backend(&BackendContext::new(VERTEX, range, max)).unwrap();
-            register(&mut backend);
-            backend
-        };
-        (0..parallelism).map(|index| open(range(index))).collect()
+        let instances = open(&factory, parallelism);
+        Self { factory, plain, storage, remote, shared, instances, checkpoints: 0, _dir: dir }
     }
 
     fn put(&mut self, number: u64, value: &[u8]) {
@@ -179,9 +188,15 @@ impl Job {
     }
 
     /// New instances with what `taken` holds, by its files.
-    fn restore(&self, taken: &Taken, parallelism: u32) -> Vec<RocksDbBackend> {
-        let folder: CheckpointFolder = self.storage.list().unwrap().pop().unwrap().folder;
-        let mut instances = self.open(parallelism);
+    fn restore(
+        &self,
+        storage: &CheckpointStorage,
+        taken: &Taken,
+        parallelism: u32,
+    ) -> Vec<RocksDbBackend> {
+        let folder: CheckpointFolder = storage.list().unwrap().pop().unwrap().folder;
+        let folder = folder.for_restore(None);
+        let mut instances = open(&self.factory, parallelism);
         for instance in &mut instances {
             for (groups, handle) in &taken.handles {
                 let overlap = groups.intersection(instance.key_groups());
@@ -192,16 +207,73 @@ impl Job {
         }
         instances
     }
+}
 
-    /// New instances with what the present ones hold, entry by entry.
-    fn put_again(&mut self, parallelism: u32) -> Vec<RocksDbBackend> {
-        let mut instances = self.open(parallelism);
-        for old in &mut self.instances {
-            let task = old.snapshot(&SnapshotRequest::full(CheckpointId::new(1))).unwrap();
-            let mut sink = Puts { instances: &mut instances };
-            task.run(&mut sink, &CancelFlag::new()).unwrap();
-        }
-        instances
+/// New instances with what `old` hold, entry by entry.
+fn put_again(
+    old: &mut [RocksDbBackend],
+    factory: &RocksDbBackendFactory,
+    parallelism: u32,
+) -> Vec<RocksDbBackend> {
+    let mut instances = open(factory, parallelism);
+    for old in old {
+        let task = old.snapshot(&SnapshotRequest::full(CheckpointId::new(1))).unwrap();
+        let mut sink = Puts { instances: &mut instances };
+        task.run(&mut sink, &CancelFlag::new()).unwrap();
+    }
+    instances
+}
+
+/// A store whose objects are no files of this machine.
+#[derive(Debug)]
+struct Remote(LocalStore);
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Remote {
+    fn create(&self, path: &StorePath) -> millpond_storage::Result<Box<dyn StoreWriter>> {
+        self.0.create(path)
+    }
+
+    fn open(&self, path: &StorePath) -> millpond_storage::Result<Box<dyn StoreReader>> {
+        Ok(Box::new(RemoteReader(self.0.open(path)?)))
+    }
+
+    fn list(&self, prefix: Option<&StorePath>) -> millpond_storage::Result<Vec<ObjectInfo>> {
+        self.0.list(prefix)
+    }
+
+    fn list_folders(&self, prefix: Option<&StorePath>) -> millpond_storage::Result<Vec<StorePath>> {
+        self.0.list_folders(prefix)
+    }
+
+    fn written_wall_ms(&self, path: &StorePath) -> millpond_storage::Result<Option<u64>> {
+        self.0.written_wall_ms(path)
+    }
+
+    fn delete(&self, path: &StorePath) -> millpond_storage::Result<()> {
+        self.0.delete(path)
+    }
+
+    fn url(&self) -> &str {
+        self.0.url()
+    }
+}
+
+#[derive(Debug)]
+struct RemoteReader(Box<dyn StoreReader>);
+
+#[deny(clippy::missing_trait_methods)]
+impl StoreReader for RemoteReader {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> millpond_storage::Result<()> {
+        self.0.read_exact_at(offset, buffer)
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }
 
@@ -447,30 +519,43 @@ fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: W
 fn show_rescale(keys: u64, value_bytes: usize, rounds: usize, (p, q): (u32, u32)) {
     let mut job = filled(keys, value_bytes, p, WriteBuffer::default());
     let taken = job.checkpoint();
-    let before = resident();
     let expected = sum(&mut job.instances);
-    let (mut imports, mut puts, mut restored) = (Vec::new(), Vec::new(), before);
+    let before = resident();
+    let ways = ["by links", "by copies", "by puts, memtable", "by puts, hash"];
+    let mut seconds = [(); 4].map(|()| Vec::new());
+    let mut restored = before;
     for _ in 0..rounds.min(3) {
-        let start = Instant::now();
-        let mut instances = job.restore(&taken, q);
-        imports.push(start.elapsed().as_secs_f64());
-        restored = resident();
-        assert_eq!(sum(&mut instances), expected, "by files");
-        drop(instances);
-        let start = Instant::now();
-        let mut instances = job.put_again(q);
-        puts.push(start.elapsed().as_secs_f64());
-        assert_eq!(sum(&mut instances), expected, "by entries");
+        for (way, seconds) in ways.iter().zip(&mut seconds) {
+            let mut running = std::mem::take(&mut job.instances);
+            let start = Instant::now();
+            let mut instances = match *way {
+                "by links" => job.restore(&job.storage, &taken, q),
+                "by copies" => job.restore(&job.remote, &taken, q),
+                "by puts, memtable" => put_again(&mut running, &job.plain, q),
+                _ => put_again(&mut running, &job.factory, q),
+            };
+            seconds.push(start.elapsed().as_secs_f64());
+            if way.contains("links") {
+                restored = resident();
+            }
+            assert_eq!(sum(&mut instances), expected, "{way}");
+            job.instances = running;
+        }
     }
-    let (imports, puts) = (median(imports), median(puts));
-    let groups: KeyGroupRange = max_parallelism().unwrap().full_range();
+    let medians = seconds.map(median);
+    let [links, copies, plain, hash] = medians;
+    println!("  {p} to {q}, {:.0} MB", taken.bytes as f64 / 1e6);
+    for (way, seconds) in ways.iter().zip(medians) {
+        println!("    {way:20} {seconds:8.3} s");
+    }
     println!(
-        "  {p} to {q}, {} key groups, {:5.0} MB {imports:9.3} s {puts:9.3} s {:7.1}",
-        groups.count(),
-        taken.bytes as f64 / 1e6,
-        puts / imports
+        "    puts to links {:.1} and {:.1}, to copies {:.1} and {:.1}",
+        plain / links,
+        hash / links,
+        plain / copies,
+        hash / copies
     );
-    println!("    resident before, restored and at most: {before:?}, {restored:?} MB");
+    println!("    resident before, restored by links, and at most: {before:?}, {restored:?} MB");
 }
 
 /// Resident memory of this process, now and at most, in MB; 0 where that is not told.
@@ -508,7 +593,7 @@ fn main() {
                 }
             }
             if is_series("rescale") {
-                println!("  restore            by files   by entries   ratio");
+                println!("{keys} keys of {value_bytes} B, restored at another parallelism");
                 for change in [(2, 3), (3, 2), (2, 2)] {
                     show_rescale(keys, value_bytes, sizes.rounds, change);
                 }

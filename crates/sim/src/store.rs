@@ -2,6 +2,7 @@
 //! says, and between whose operations others act.
 
 use core::fmt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -237,5 +238,9 @@ impl StoreReader for SimReader {
                 .with_path(&self.path)
                 .with_store(URL)),
         }
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }

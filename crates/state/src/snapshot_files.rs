@@ -176,8 +176,8 @@ pub trait FilesTask: Send {
     ) -> Result<FilesSummary>;
 }
 
-/// A file that can be read at any place.
-pub trait FileReader: Send {
+/// A file that can be read at any place, by any number of threads.
+pub trait FileReader: Send + Sync {
     /// Length in bytes. Never changes.
     fn len(&self) -> u64;
 
@@ -192,7 +192,8 @@ pub trait FileReader: Send {
     fn name(&self) -> &str;
 
     /// Where the local disk has the same bytes, if it does: an unchanging file whose checksum was
-    /// compared, which may be linked to but not written.
+    /// compared, at the latest by this call, which then reads all of it. It may be linked to but
+    /// not written, and its name may go at any time: the reader still reads the bytes then.
     fn local_path(&self) -> Option<&Path> {
         None
     }

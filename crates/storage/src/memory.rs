@@ -4,6 +4,7 @@
 
 use core::ops::Bound;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Effect, ErrorKind, Result, StorageError};
@@ -157,5 +158,9 @@ impl StoreReader for MemoryReader {
                 .with_path(&self.path)
                 .with_store(URL)),
         }
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }

@@ -2,6 +2,7 @@
 //! could forget to forward. Conveniences are in [`StoreExt`](crate::StoreExt).
 
 use core::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -117,6 +118,12 @@ pub trait StoreReader: fmt::Debug + Send + Sync {
     /// were wanted and how long it is, if it ends before; the content of `buffer` is then
     /// unspecified.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// The file of this machine that is the object, byte for byte, if there is one: readers may
+    /// give it a second name instead of copying it. It must not be written to, under any name, and
+    /// its own name may go at any time. A store without such files says `None`, and so does a
+    /// wrapper that shows, counts or refuses reads, which would pass it by.
+    fn local_file(&self) -> Option<&Path>;
 }
 
 #[deny(clippy::missing_trait_methods)]

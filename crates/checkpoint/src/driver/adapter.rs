@@ -112,6 +112,11 @@ impl ObjectSource {
         Self { check: Some((offset, check)), ..self }
     }
 
+    /// The file of this machine that is the object, if there is one.
+    pub(super) fn local_file(&self) -> Option<&Path> {
+        self.reader.local_file()
+    }
+
     /// The check of the file that is read, if it is read for a restore.
     pub(super) fn check(&self) -> Option<&FileCheck> {
         self.check.as_ref().map(|(_, check)| check.as_ref())

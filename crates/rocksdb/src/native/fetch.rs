@@ -1,83 +1,107 @@
 //! Brings files of a snapshot into a folder of the instance, several at once.
 //!
-//! Each byte that is copied goes into a checksum, which is compared with the file's identity. What
-//! a source has on the local disk, compared already, is linked instead.
+//! What a source has on the local disk, compared already, is linked; where that cannot be, the
+//! system copies it, which some file systems do without touching the bytes. All else is read in
+//! ranges, of which a few are under way at once, whichever files they are of. Each byte that is
+//! read goes into a checksum, which is compared with the file's identity.
 
 use std::fs::File;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crc32fast::Hasher;
 use millpond_state::{
     ErrorKind, FileIdentity, FileReader, FileSource, Result, StateError, StoredFile,
 };
 
 use crate::native::sst::file_number;
 
-/// Bytes that are read at once.
-const COPY_BYTES: usize = 1 << 20;
+/// Bytes that are asked of a source at once: enough for a store far away to be worth the trip.
+const RANGE_BYTES: u64 = 4 << 20;
+
+/// Files that are open at once.
+const FILES_AT_ONCE: usize = 64;
 
 /// A file on its way.
-struct Job {
+struct Fetch {
     reader: Box<dyn FileReader>,
     identity: FileIdentity,
     to: PathBuf,
     /// RocksDB never writes to it: it may be a link.
     is_immutable: bool,
+    /// Where ranges go; none if the file is there as a whole.
+    copy: OnceLock<File>,
 }
 
-/// Brings `files` of `source` into `folder`, up to `threads` at once.
+/// A part of a file that is read at once.
+struct Range<'f> {
+    file: &'f Fetch,
+    offset: u64,
+    bytes: u64,
+    hasher: OnceLock<Hasher>,
+}
+
+/// Brings `files` of `source` into `folder`, with up to `threads` threads.
 pub(super) fn fetch(
     source: &dyn FileSource,
     files: &[&StoredFile],
     folder: &Path,
     threads: usize,
 ) -> Result<()> {
-    let (send, receive) = sync_channel(0);
-    let receive = Mutex::new(receive);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..threads.min(files.len())).map(|_| scope.spawn(|| work(&receive))).collect();
-        let opened = open_all(source, files, folder, &send);
-        drop(send);
-        let ended = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(gone())));
-        // A worker's error is why the others could not be handed out.
-        ended.collect::<Result<Vec<()>>>().and(opened)
-    })
-}
-
-/// Opens all files and hands them out.
-fn open_all(
-    source: &dyn FileSource,
-    files: &[&StoredFile],
-    folder: &Path,
-    send: &SyncSender<Job>,
-) -> Result<()> {
-    for file in files {
-        let job = Job {
-            reader: source.open(&file.name)?,
-            identity: file.identity.clone(),
-            to: folder.join(&file.name),
-            is_immutable: file_number(&file.name).is_some(),
-        };
-        send.send(job).map_err(|_| gone())?;
+    for some in files.chunks(FILES_AT_ONCE) {
+        let open = |file: &&StoredFile| Fetch::open(source, file, folder);
+        let fetches = some.iter().map(open).collect::<Result<Vec<Fetch>>>()?;
+        for_each(threads, &fetches, Fetch::begin)?;
+        let ranges: Vec<Range<'_>> = fetches.iter().flat_map(Fetch::ranges).collect();
+        for_each(threads, &ranges, Range::copy)?;
+        for file in ranges.chunk_by(|one, next| core::ptr::eq(one.file, next.file)) {
+            check(file)?;
+        }
     }
     Ok(())
 }
 
-/// Copies what comes until all is done or one file fails, which ends the others too.
-fn work(receive: &Mutex<Receiver<Job>>) -> Result<()> {
-    let mut buffer = vec![0; COPY_BYTES];
-    loop {
-        let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return Ok(()) };
-        job.run(&mut buffer)?;
-    }
+/// Does `work` for all of `items`, with up to `threads` threads, until one fails.
+fn for_each<T: Sync>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T, &mut Vec<u8>) -> Result<()> + Sync,
+) -> Result<()> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let serve = || {
+        let mut buffer = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            work(item, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let others = 1..threads.min(items.len());
+        let others: Vec<_> = others.map(|_| scope.spawn(serve)).collect();
+        let own = serve();
+        let ended = others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(gone())));
+        own.and(ended.collect::<Result<Vec<()>>>().map(drop))
+    })
 }
 
-impl Job {
-    fn run(&self, buffer: &mut [u8]) -> Result<()> {
+impl Fetch {
+    fn open(source: &dyn FileSource, file: &StoredFile, folder: &Path) -> Result<Self> {
+        Ok(Self {
+            reader: source.open(&file.name)?,
+            identity: file.identity.clone(),
+            to: folder.join(&file.name),
+            is_immutable: file_number(&file.name).is_some(),
+            copy: OnceLock::new(),
+        })
+    }
+
+    /// Links the file, or makes an empty one for its ranges.
+    fn begin(&self, _: &mut Vec<u8>) -> Result<()> {
         if self.reader.len() != self.identity.bytes() {
             return Err(self.damaged(format!(
                 "it has {} bytes instead of {}",
@@ -85,35 +109,41 @@ impl Job {
                 self.identity.bytes()
             )));
         }
-        match self.reader.local_path() {
-            // If not on this disk: copied.
-            Some(local) if self.is_immutable && std::fs::hard_link(local, &self.to).is_ok() => {
-                Ok(())
-            }
-            _ => self.copy(buffer),
-        }
-    }
-
-    fn copy(&self, buffer: &mut [u8]) -> Result<()> {
-        let on_error =
-            |error| StateError::from_io(format_args!("write {}", self.to.display()), error);
-        let mut to = File::create_new(&self.to).map_err(on_error)?;
-        let mut hasher = crc32fast::Hasher::new();
-        let (mut offset, bytes) = (0, self.identity.bytes());
-        while offset < bytes {
-            let len = (bytes - offset).min(buffer.len() as u64);
-            let part = buffer.get_mut(..len as usize).unwrap_or_default();
-            self.reader.read_exact_at(offset, part)?;
-            hasher.update(part);
-            to.write_all(part).map_err(on_error)?;
-            offset += len;
-        }
-        let found = hasher.finalize();
-        if found == self.identity.crc32() {
+        if self.is_immutable && self.reader.local_path().is_some_and(|local| self.link(local)) {
             return Ok(());
         }
-        let expected = self.identity.crc32();
-        Err(self.damaged(format!("its checksum is {found:08x} instead of {expected:08x}")))
+        let created = File::create_new(&self.to).map_err(|error| self.unwritable(error))?;
+        self.copy.get_or_init(|| created);
+        Ok(())
+    }
+
+    /// Whether the file is there now.
+    fn link(&self, local: &Path) -> bool {
+        if std::fs::hard_link(local, &self.to).is_ok() {
+            return true;
+        }
+        // On another disk, or somebody else's.
+        let copied = std::fs::copy(local, &self.to);
+        let is_whole = copied.is_ok_and(|bytes| bytes == self.identity.bytes());
+        if !is_whole {
+            // What is left of it; if that stays, the copy is told so.
+            let _ = std::fs::remove_file(&self.to);
+        }
+        is_whole
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Range<'_>> {
+        let bytes = if self.copy.get().is_some() { self.identity.bytes() } else { 0 };
+        (0..bytes.div_ceil(RANGE_BYTES)).map(move |number| {
+            let offset = number * RANGE_BYTES;
+            let bytes = RANGE_BYTES.min(bytes - offset);
+            Range { file: self, offset, bytes, hasher: OnceLock::new() }
+        })
+    }
+
+    #[cold]
+    fn unwritable(&self, error: std::io::Error) -> StateError {
+        StateError::from_io(format_args!("write {}", self.to.display()), error)
     }
 
     #[cold]
@@ -123,8 +153,35 @@ impl Job {
     }
 }
 
-/// Seen only beside the error that made the other side end.
+impl Range<'_> {
+    fn copy(&self, buffer: &mut Vec<u8>) -> Result<()> {
+        let Some(to) = self.file.copy.get() else { return Ok(()) };
+        buffer.resize(self.bytes as usize, 0);
+        self.file.reader.read_exact_at(self.offset, buffer)?;
+        let mut hasher = Hasher::new();
+        hasher.update(buffer);
+        self.hasher.get_or_init(|| hasher);
+        to.write_all_at(buffer, self.offset).map_err(|error| self.file.unwritable(error))
+    }
+}
+
+/// Compares the checksum of a file, all ranges of which were copied.
+fn check(ranges: &[Range<'_>]) -> Result<()> {
+    let Some(Range { file, .. }) = ranges.first() else { return Ok(()) };
+    let mut whole = Hasher::new();
+    ranges.iter().filter_map(|range| range.hasher.get()).for_each(|part| whole.combine(part));
+    let (found, expected) = (whole.finalize(), file.identity.crc32());
+    if found == expected {
+        return Ok(());
+    }
+    Err(file.damaged(format!("its checksum is {found:08x} instead of {expected:08x}")))
+}
+
+/// A thread that fetched has panicked.
 #[cold]
 fn gone() -> StateError {
     StateError::new(ErrorKind::Io, "files are no longer fetched")
 }
+
+#[cfg(test)]
+mod tests;

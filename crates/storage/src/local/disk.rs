@@ -50,6 +50,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn real_path(&self, path: &Path) -> io::Result<PathBuf>;
     /// The names in a folder, in no order; those that are no UTF-8 are left out.
     fn names(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Whether the operating system has the same files at the same paths, so that they may be
+    /// linked to past this trait. Not if something stands between.
+    fn has_real_files(&self) -> bool;
 }
 
 /// An open file.
@@ -121,6 +124,10 @@ impl Disk for OsDisk {
     fn names(&self, path: &Path) -> io::Result<Vec<String>> {
         let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
         names.filter_map(io::Result::transpose).collect()
+    }
+
+    fn has_real_files(&self) -> bool {
+        true
     }
 }
 

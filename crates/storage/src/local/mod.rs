@@ -286,10 +286,12 @@ impl Store for LocalStore {
             io::ErrorKind::NotFound => self.not_found(path),
             _ => self.folders.error(error, Effect::DidNotHappen, "cannot open", Some(path)),
         };
-        let file = self.folders.disk.open_file(&self.folders.locate(Some(path))).map_err(failed)?;
+        let place = self.folders.locate(Some(path));
+        let file = self.folders.disk.open_file(&place).map_err(failed)?;
         let len = file.len().map_err(failed)?;
+        let place = self.folders.disk.has_real_files().then_some(place);
         let (folders, path) = (Arc::clone(&self.folders), path.clone());
-        Ok(Box::new(LocalReader { folders, path, file, len }))
+        Ok(Box::new(LocalReader { folders, path, file, len, place }))
     }
 
     fn list(&self, prefix: Option<&StorePath>) -> Result<Vec<ObjectInfo>> {

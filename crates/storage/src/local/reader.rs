@@ -1,6 +1,7 @@
 //! Reading one object of a local store.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::DiskFile;
@@ -16,6 +17,8 @@ pub(super) struct LocalReader {
     pub(super) file: Box<dyn DiskFile>,
     /// Length when it was opened. Objects never change, so this is their length.
     pub(super) len: u64,
+    /// Where it is, if it is the operating system's file.
+    pub(super) place: Option<PathBuf>,
 }
 
 impl StoreReader for LocalReader {
@@ -41,6 +44,10 @@ impl StoreReader for LocalReader {
                 Some(&self.path),
             ),
         })
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        self.place.as_deref()
     }
 }
 

@@ -103,6 +103,10 @@ impl Disk for Probe {
     fn names(&self, path: &Path) -> io::Result<Vec<String>> {
         OsDisk.names(path)
     }
+
+    fn has_real_files(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]

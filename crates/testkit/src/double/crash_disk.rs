@@ -195,6 +195,10 @@ impl Disk for CrashDisk {
     fn names(&self, path: &Path) -> io::Result<Vec<String>> {
         self.lock().files.names(path)
     }
+
+    fn has_real_files(&self) -> bool {
+        false
+    }
 }
 
 /// An open file. It stays readable when its name is removed.

@@ -1,6 +1,7 @@
 //! A store whose n-th operation fails, before or after its effect.
 
 use core::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millpond_storage::{
@@ -334,5 +335,9 @@ impl StoreReader for FaultReader {
         let mut call = Call::new(Operation::Read, &self.path);
         call.bytes = Some(buffer.len());
         call.run(&self.control, || self.inner.read_exact_at(offset, buffer))
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }

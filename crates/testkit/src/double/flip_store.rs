@@ -1,5 +1,6 @@
 //! A store that shows one bit of one object flipped.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use millpond_storage::{ObjectInfo, Result, Store, StorePath, StoreReader, StoreWriter};
@@ -76,5 +77,9 @@ impl StoreReader for FlipReader {
             *byte ^= 1 << (self.bit % 8);
         }
         Ok(())
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }

@@ -1,6 +1,7 @@
 //! A store that shows other bytes in place of some objects, or none.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use millpond_storage::{
@@ -132,5 +133,9 @@ impl StoreReader for ShownReader {
             }
             None => Err(StorageError::truncated(offset, buffer.len(), self.len())),
         }
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }

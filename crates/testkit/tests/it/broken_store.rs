@@ -1,6 +1,7 @@
 //! Stores that are broken on purpose, each in one way, and the behaviours that catch them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -329,5 +330,9 @@ impl StoreReader for BrokenReader {
             }
             _ => self.inner.read_exact_at(offset, buffer),
         }
+    }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
     }
 }

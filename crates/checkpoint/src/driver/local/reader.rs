@@ -58,4 +58,8 @@ impl StoreReader for CopyReader {
             }
         })
     }
+
+    fn local_file(&self) -> Option<&Path> {
+        None
+    }
 }
