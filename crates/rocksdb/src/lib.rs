@@ -55,6 +55,7 @@ mod map;
 mod merge;
 mod native;
 mod options;
+mod priority;
 mod restore;
 mod scan;
 mod snapshot_task;

@@ -131,7 +131,11 @@ fn import_files(
         }
     };
     let entries = estimated_entries(&added.tables);
-    let mut parts = vec![Part::of_store(&backend.tables.store, &backend.native.known)?, added];
+    let store = &backend.tables.store;
+    let mut parts = vec![added];
+    if !is_empty(store)? {
+        parts.push(Part::of_store(store, &backend.native.known)?);
+    }
     parts.retain(|part| !part.tables.is_empty());
     if !parts.is_empty() {
         let imported = import(&backend.tables.store, &parts)?;

@@ -18,7 +18,7 @@ pub(super) struct PackLimits {
 impl PackLimits {
     /// The bounds for `threads` threads.
     pub(super) const fn of(threads: usize) -> Self {
-        Self { objects_max: threads, object_bytes_min: 8 << 20, large_bytes: 16 << 20 }
+        Self { objects_max: threads, object_bytes_min: 8 << 20, large_bytes: 8 << 20 }
     }
 }
 
