@@ -101,7 +101,9 @@ impl FileSource for Source {
 }
 
 fn bytes(count: usize, seed: u32) -> Vec<u8> {
-    (0..count as u32).map(|at| ((at ^ at >> 15).wrapping_mul(0x9e37_79b1 ^ seed) >> 24) as u8).collect()
+    (0..count as u32)
+        .map(|at| ((at ^ at >> 15).wrapping_mul(0x9e37_79b1 ^ seed) >> 24) as u8)
+        .collect()
 }
 
 #[test]
