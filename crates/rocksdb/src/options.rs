@@ -72,7 +72,7 @@ pub struct RocksDbOptions {
     /// Files older than that are compacted, so that expired entries go even if nothing is written
     /// near them; 0 for never.
     pub periodic_compaction_seconds: u64,
-    /// Parts of files that a restore fetches at once, each with a buffer of up to 4 MiB; at least 1.
+    /// Parts of files that a restore fetches at once, each with a buffer of 2 MiB; at least 1.
     pub transfer_threads: usize,
     /// Any options in RocksDB's own syntax, applied over all others:
     /// `compression=kZSTD;block_based_table_factory={block_size=16384}`.

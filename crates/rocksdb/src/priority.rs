@@ -3,13 +3,6 @@
 //! RocksDB's own setting for that is the least priority there is, for good. A thread with a lock of
 //! the database may then not run for a quarter of a second, and a reader waits for the lock.
 
-use std::cell::Cell;
-
-thread_local! {
-    /// Whether the thread has its priority.
-    static IS_SET: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Highest that the system knows, which is the least priority.
 const NICE_MAX: i32 = 19;
 
@@ -32,7 +25,7 @@ impl CompactionPriority {
 
     /// Gives the priority to the present thread, unless it has a lower one.
     pub(crate) fn apply(self) {
-        let Some(nice) = self.nice.filter(|_| !IS_SET.replace(true)) else { return };
+        let Some(nice) = self.nice else { return };
         // A system that does not let this happen runs compactions as it runs all else.
         if rustix::process::getpriority_process(None).is_ok_and(|own| own < nice) {
             let _ = rustix::process::setpriority_process(None, nice);
@@ -59,7 +52,6 @@ mod tests {
         let in_thread = |first: CompactionPriority, then: CompactionPriority| {
             let changed = move || {
                 first.apply();
-                IS_SET.set(false);
                 then.apply();
                 own()
             };

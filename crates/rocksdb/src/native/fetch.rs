@@ -19,7 +19,7 @@ use millpond_state::{
 use crate::native::sst::file_number;
 
 /// Bytes that are asked of a source at once: enough for a store far away to be worth the trip.
-const RANGE_BYTES: u64 = 4 << 20;
+const RANGE_BYTES: u64 = 2 << 20;
 
 /// Files that are open at once.
 const FILES_AT_ONCE: usize = 64;

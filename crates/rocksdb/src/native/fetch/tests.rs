@@ -1,3 +1,5 @@
+//! Files that are fetched, linked, copied, and damaged on the way.
+
 #![allow(clippy::unwrap_used, reason = "tests stop on errors")]
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Which files of storage are files of this machine.
+
 #![allow(clippy::unwrap_used, reason = "tests stop on errors")]
 
 use std::sync::Arc;
