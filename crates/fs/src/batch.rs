@@ -1,35 +1,38 @@
 //! Batched access: overlaps the cache misses of the entries of a batch.
 //!
 //! An access misses the cache at the line of the index and at the record, one after the other. A
-//! batch is worked on in windows: hash all and ask for their lines, then ask for the records that
-//! these lead to, then finish one by one in order.
+//! batch is worked on in windows: hash all and ask for their lines, then ask for the fronts of the
+//! records that these lead to, then for the rest of long ones, then finish one by one in order.
 
-use millpond_state::{
-    BatchVisitor, Decision, EntryKey, KeyedBackend, Result, StateId, check_value_len,
-};
+use millpond_state::{BatchVisitor, Decision, EntryKey, Result, StateId, check_value_len};
 
 use crate::backend::{FsBackend, StateFacts, forget};
 use crate::index::Tag;
 use crate::list;
 use crate::record::Address;
-use crate::store::Hit;
+use crate::store::{Guess, Hit};
 
 /// Entries of a window.
 const WINDOW: usize = 32;
 
 impl FsBackend {
-    /// Has what a window of entries lies in fetched. Entries of foreign key groups are no error
-    /// here: the last pass meets them in order.
+    /// Has what a window of entries lies in fetched, and guesses where that is. Entries of foreign
+    /// key groups are no error here: the last pass meets them in order.
     #[inline(always)]
-    fn prefetch(&self, state: StateId, window: &[EntryKey<'_>]) {
+    fn prefetch(&self, state: StateId, window: &[EntryKey<'_>]) -> [Guess; WINDOW] {
         let mut tags = [Tag::default(); WINDOW];
         for (at, tag) in window.iter().zip(&mut tags) {
             *tag = self.store.tag(&Address::new(state, at));
             self.store.prefetch_index(*tag);
         }
-        for (at, tag) in window.iter().zip(&tags) {
-            self.store.prefetch_record(*tag, Address::new(state, at).head_bytes());
+        let mut guesses = [Guess::default(); WINDOW];
+        for ((at, tag), guess) in window.iter().zip(&tags).zip(&mut guesses) {
+            *guess = self.store.prefetch_record(*tag, Address::new(state, at).head_bytes());
         }
+        for (at, guess) in window.iter().zip(&guesses) {
+            self.store.prefetch_value(*guess, Address::new(state, at).head_bytes());
+        }
+        guesses
     }
 
     /// Reads entries that are one record each.
@@ -40,10 +43,10 @@ impl FsBackend {
         out: &mut [Option<&'a [u8]>],
     ) -> Result<()> {
         for (window, out) in entries.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
-            self.prefetch(state, window);
-            for (at, out) in window.iter().zip(out) {
+            let guesses = self.prefetch(state, window);
+            for ((at, guess), out) in window.iter().zip(guesses).zip(out) {
                 self.check_group(at.group())?;
-                *out = self.store.get(&Address::new(state, at))?;
+                *out = self.store.get_guessed(&Address::new(state, at), guess)?;
             }
         }
         Ok(())
@@ -90,9 +93,19 @@ impl FsBackend {
         values: &[&[u8]],
     ) -> Result<()> {
         for (window, values) in entries.chunks(WINDOW).zip(values.chunks(WINDOW)) {
-            self.prefetch(state, window);
-            for (at, value) in window.iter().zip(values) {
-                self.put(state, *at, value)?;
+            let guesses = self.prefetch(state, window);
+            for ((at, value), guess) in window.iter().zip(values).zip(guesses) {
+                at.check_lengths()?;
+                check_value_len(value.len())?;
+                let place = self.address(state, false, at)?;
+                if place.1.has_parts {
+                    self.put_value(place, value)?;
+                    continue;
+                }
+                let found = self.store.find_guessed(&place.0, guess)?;
+                if self.store.put_found(found, &place.0, value)? {
+                    self.count(&place.0, 1, 1);
+                }
             }
         }
         Ok(())
@@ -105,17 +118,19 @@ impl FsBackend {
         entries: &[EntryKey<'_>],
         change: &mut BatchVisitor<'_>,
     ) -> Result<()> {
+        if let [at] = entries {
+            return self.update_single(state, at, change);
+        }
         let mut index = 0;
         for window in entries.chunks(WINDOW) {
-            if entries.len() > 1 {
-                self.prefetch(state, window);
-            }
-            for at in window {
+            let guesses = self.prefetch(state, window);
+            for (at, guess) in window.iter().zip(guesses) {
                 let (address, facts) = self.address(state, false, at)?;
                 if facts.has_parts {
                     self.update_parts((address, facts), at, (index, change))?;
                 } else {
-                    self.update_one(&address, at, (index, change))?;
+                    let found = self.store.find_guessed(&address, guess)?;
+                    self.update_one((&address, found), at, (index, change))?;
                 }
                 index += 1;
             }
@@ -124,13 +139,27 @@ impl FsBackend {
     }
 
     #[inline(always)]
+    fn update_single(
+        &mut self,
+        state: StateId,
+        at: &EntryKey<'_>,
+        change: &mut BatchVisitor<'_>,
+    ) -> Result<()> {
+        let (address, facts) = self.address(state, false, at)?;
+        if facts.has_parts {
+            return self.update_parts((address, facts), at, (0, change));
+        }
+        let found = self.store.find(&address)?;
+        self.update_one((&address, found), at, (0, change))
+    }
+
+    #[inline(always)]
     fn update_one(
         &mut self,
-        address: &Address<'_>,
+        (address, found): (&Address<'_>, Option<Hit>),
         at: &EntryKey<'_>,
         (index, change): (usize, &mut BatchVisitor<'_>),
     ) -> Result<()> {
-        let found = self.store.find(address)?;
         let current = found.as_ref().map(|hit| self.store.value(hit));
         change(index, &mut self.edit.begin(current))?;
         match (self.edit.decision(), found) {

@@ -42,13 +42,25 @@ const LOOKS: u64 = 1_024;
 /// Least part of a victim that is dead, as a divisor of its bytes.
 const WORTH: u64 = 8;
 
+/// Bytes ahead of the walk for whose records the index is asked for early.
+const AHEAD_BYTES: usize = 1_024;
+
+/// The segment that is walked.
+#[derive(Clone, Copy, Debug)]
+struct Victim {
+    slot: u32,
+    /// How far the walk has come.
+    offset: usize,
+    /// How far the index was asked for.
+    ahead: usize,
+}
+
 /// What compaction is at, and its settings.
 #[derive(Debug)]
 pub(crate) struct Compaction {
     /// Whether writes are under way that compaction must not come between.
     pub(crate) is_paused: bool,
-    /// Slot of the segment that is walked, and how far that has come.
-    victim: Option<(u32, usize)>,
+    victim: Option<Victim>,
     /// Bytes appended to the log when a victim may be looked for again.
     look_at: u64,
     look_every: u64,
@@ -108,32 +120,29 @@ impl Store {
     fn compact_some(&mut self, appended: usize) {
         let mut budget = PACE * appended + PACE_MIN;
         while budget > 0 {
-            let Some((slot, offset)) = self.compaction.victim.or_else(|| self.choose_victim())
+            let Some(mut victim) = self.compaction.victim.or_else(|| self.choose_victim()) else {
+                return;
+            };
+            self.compaction.victim = None;
+            let Some(Slot { data: Data::Mapped(segment), seq, .. }) = self.log.slot(victim.slot)
             else {
                 return;
             };
-            let Some(Slot { data: Data::Mapped(segment), seq, .. }) = self.log.slot(slot) else {
-                self.compaction.victim = None;
-                return;
-            };
             let (segment, seq) = (Arc::clone(segment), *seq);
-            match self.walk(&segment, (slot, offset, seq), &mut budget) {
-                Walk::On(offset) => self.compaction.victim = Some((slot, offset)),
-                Walk::Ended => {
-                    self.compaction.victim = None;
-                    self.log.release(slot);
+            match self.walk(&segment, (&mut victim, seq), &mut budget) {
+                Walk::On => self.compaction.victim = Some(victim),
+                Walk::Ended => self.log.release(victim.slot),
+                Walk::Damaged => self.compaction.damaged.push(seq),
+                Walk::Refused => {
+                    self.compaction.victim = Some(victim);
+                    return;
                 }
-                Walk::Damaged => {
-                    self.compaction.victim = None;
-                    self.compaction.damaged.push(seq);
-                }
-                Walk::Refused => return,
             }
         }
     }
 
     /// The segment whose compaction frees the most for what it costs, if any shall be compacted.
-    fn choose_victim(&mut self) -> Option<(u32, usize)> {
+    fn choose_victim(&mut self) -> Option<Victim> {
         self.log.collect();
         // Looking takes time for each segment: the more there are, the more is appended in between.
         let pause = self.compaction.look_every.max(self.log.sealed_bytes() / LOOKS);
@@ -150,9 +159,8 @@ impl Store {
         let mapped: Vec<(u32, &Slot)> = mapped.collect();
         let chosen = if is_over { deadest(&mapped) } else { None };
         let chosen = chosen.or_else(|| self.overdue(&mapped)).or_else(|| self.small(&mapped));
-        let victim = (chosen?, crate::format::HEADER_BYTES);
-        self.compaction.victim = Some(victim);
-        Some(victim)
+        let first = crate::format::HEADER_BYTES;
+        Some(Victim { slot: chosen?, offset: first, ahead: first })
     }
 
     /// The oldest segment if it has to be looked through for what has expired.
@@ -171,22 +179,24 @@ impl Store {
         small.next().filter(|_| is_due).map(|(slot, _)| *slot)
     }
 
-    /// Walks a victim from an offset on until the budget is used up.
+    /// Walks a victim on until the budget is used up.
     fn walk(
         &mut self,
         segment: &Segment,
-        (slot, mut offset, seq): (u32, usize, u64),
+        (victim, seq): (&mut Victim, u64),
         budget: &mut usize,
     ) -> Walk {
-        let end = segment.data().len();
+        let (slot, end) = (victim.slot, segment.data().len());
         let groups = self.log.slot(slot).map(|slot| slot.groups);
         if self.log.slot(slot).is_some_and(|it| it.live_records == 0 && it.tombstone_bytes == 0) {
             return Walk::Ended;
         }
-        while offset < end {
+        while victim.offset < end {
             if *budget == 0 {
-                return Walk::On(offset);
+                return Walk::On;
             }
+            self.look_ahead(segment, victim);
+            let offset = victim.offset;
             let bytes = segment.data().get(offset..).unwrap_or_default();
             let Some(item) = Item::parse(bytes) else { return Walk::Damaged };
             *budget = budget.saturating_sub(item.size());
@@ -198,18 +208,27 @@ impl Store {
                 } else {
                     self.keep_record(&record, segment, (slot, offset))
                 };
-                match kept {
-                    Ok(()) => {}
-                    Err(Walk::Refused) => {
-                        self.compaction.victim = Some((slot, offset));
-                        return Walk::Refused;
-                    }
-                    Err(other) => return other,
+                if let Err(end) = kept {
+                    return end;
                 }
             }
-            offset += item.size();
+            victim.offset += item.size();
         }
         Walk::Ended
+    }
+
+    /// Asks for what the index has of the records that come next: each is looked for there, and
+    /// what a write leaves time for is too little to wait for one after the other.
+    fn look_ahead(&self, segment: &Segment, victim: &mut Victim) {
+        while victim.ahead <= victim.offset + AHEAD_BYTES {
+            let bytes = segment.data().get(victim.ahead..).unwrap_or_default();
+            // Where nothing is, the walk ends.
+            let Some(item) = Item::parse(bytes) else { return };
+            if let Item::Record(record) = item {
+                self.prefetch_index(self.tag(&record.address()));
+            }
+            victim.ahead += item.size();
+        }
     }
 
     /// Copies a record if the index leads to it.
@@ -323,8 +342,8 @@ fn deadest(mapped: &[(u32, &Slot)]) -> Option<u32> {
 
 /// How far a victim was walked.
 enum Walk {
-    /// Up to this offset.
-    On(usize),
+    /// As far as the budget allowed.
+    On,
     /// To its end.
     Ended,
     /// To a damaged record.

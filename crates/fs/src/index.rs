@@ -114,17 +114,37 @@ impl Page {
     }
 }
 
-/// The places of a line whose slots have this tag, as bits; free slots have tag 0. Without a branch
-/// for each: which place it is cannot be predicted, and a wrong guess would end what the processor
-/// does ahead.
-#[inline(always)]
-fn matches(line: &[u64; LINE], tag: Tag) -> u32 {
-    let wanted = u64::from(tag.0);
-    let mut bits = 0;
-    for (place, slot) in line.iter().enumerate() {
-        bits |= u32::from(*slot >> LOCATION_BITS == wanted) << place;
+/// Which slots of a line have this tag; free slots have tag 0.
+#[derive(Clone, Copy)]
+struct Candidates(u64);
+
+impl Candidates {
+    /// Without a branch for each: which place it is cannot be predicted, and a wrong guess would
+    /// end what the processor does ahead. A byte for each is what compilers make few instructions
+    /// of.
+    #[inline(always)]
+    fn of(line: &[u64; LINE], tag: Tag) -> Self {
+        const HIGH_LOCATION_BITS: u32 = LOCATION_BITS - 32;
+        let wanted = tag.0 << HIGH_LOCATION_BITS;
+        let mut bytes = [0; LINE];
+        for (slot, byte) in line.iter().zip(&mut bytes) {
+            let high = (*slot >> 32) as u32;
+            *byte = u8::from(high >> HIGH_LOCATION_BITS << HIGH_LOCATION_BITS == wanted);
+        }
+        Self(u64::from_le_bytes(bytes))
     }
-    bits
+
+    /// The first place, behind the last if there is none.
+    #[inline(always)]
+    const fn place(self) -> usize {
+        self.0.trailing_zeros() as usize / 8
+    }
+
+    /// Those behind the first, which there must be.
+    #[inline(always)]
+    const fn rest(self) -> Self {
+        Self(self.0 & (self.0 - 1))
+    }
 }
 
 const fn tag_of(slot: u64) -> Tag {
@@ -192,14 +212,25 @@ impl Index {
         }
     }
 
-    /// The first location in the line where a search for `tag` begins.
+    /// The first slot of this tag in the line where a search for it begins, and its location.
     #[inline(always)]
-    pub(crate) fn first(&self, tag: Tag) -> Option<u64> {
-        let page = self.pages.get(self.page_of(tag) as usize)?;
+    pub(crate) fn first(&self, tag: Tag) -> Option<(SlotRef, u64)> {
+        let number = self.page_of(tag);
+        let page = self.pages.get(number as usize)?;
         let home = page.home(tag) * LINE;
         let line: &[u64; LINE] = page.slots.get(home..)?.first_chunk()?;
-        let slot = line.get(matches(line, tag).trailing_zeros() as usize)?;
-        (*slot > REMOVED).then_some(*slot & LOCATION_MASK)
+        let place = Candidates::of(line, tag).place();
+        let slot = line.get(place).filter(|slot| **slot > REMOVED)?;
+        let at = SlotRef { page: number, slot: (home + place) as u32 };
+        Some((at, *slot & LOCATION_MASK))
+    }
+
+    /// Whether a slot leads to `location`; none does to 0.
+    #[inline(always)]
+    pub(crate) fn leads_to(&self, at: SlotRef, location: u64) -> bool {
+        let page = self.pages.get(at.page as usize);
+        let slot = page.and_then(|page| page.slots.get(at.slot as usize)).copied();
+        location != 0 && slot.is_some_and(|slot| slot & LOCATION_MASK == location)
     }
 
     /// The first slot of this tag for whose location `is_it` says so. Stops at its first error.
@@ -218,15 +249,15 @@ impl Index {
             else {
                 return Ok(None);
             };
-            let mut candidates = matches(slots, tag);
-            while let Some(slot) = slots.get(candidates.trailing_zeros() as usize) {
+            let mut candidates = Candidates::of(slots, tag);
+            while let Some(slot) = slots.get(candidates.place()) {
                 if *slot > REMOVED
                     && let Some(found) = is_it(*slot & LOCATION_MASK)?
                 {
-                    let slot = line * LINE + candidates.trailing_zeros() as usize;
+                    let slot = line * LINE + candidates.place();
                     return Ok(Some((SlotRef { page: number, slot: slot as u32 }, found)));
                 }
-                candidates &= candidates - 1;
+                candidates = candidates.rest();
             }
             if slots.contains(&FREE) {
                 return Ok(None);

@@ -112,7 +112,7 @@ impl<'a> Address<'a> {
         let state = (self.word >> 32) as u16 & STATE;
         let mut hash = self.key_hash;
         if !self.namespace.is_empty() {
-            hash ^= xxh3_64(self.namespace).rotate_left(29);
+            hash ^= namespace_hash(self.namespace);
         }
         hash = hash.wrapping_add((u64::from(self.chunk) << 12) + u64::from(state));
         hash ^= hash >> 32;
@@ -206,6 +206,12 @@ impl<'a> Address<'a> {
         let start = at + self.key.len() + self.namespace.len();
         Some(Place { start, bytes: (header >> 32) as u32 as usize })
     }
+}
+
+/// Not inlined: most entries have no namespace, and what their hash takes is all on the way.
+#[inline(never)]
+fn namespace_hash(namespace: &[u8]) -> u64 {
+    xxh3_64(namespace).rotate_left(29)
 }
 
 /// Compares keys of equal length; eight bytes as one word.
@@ -338,6 +344,13 @@ pub(crate) fn write_filler(out: &mut [u8], size: usize) {
     if let Some(rest) = out.get_mut(8..size) {
         rest.fill(0);
     }
+}
+
+/// Bytes of the value of the record that `bytes` begin with, as far as nothing was checked.
+#[inline(always)]
+pub(crate) fn value_bytes(bytes: &[u8]) -> usize {
+    let length = bytes.get(4..).and_then(<[u8]>::first_chunk);
+    length.map_or(0, |length| u32::from_le_bytes(*length) as usize)
 }
 
 /// The checksum of a record or filler, of all its bytes behind the checksum itself.

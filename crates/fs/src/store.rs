@@ -21,7 +21,7 @@ use crate::error::{corrupt, exhausted};
 use crate::index::{Index, SlotRef, Tag};
 use crate::log::{Data, Log, Slot};
 use crate::options::FsOptions;
-use crate::record::{Address, Item, Place, Record, is_whole, write_filler};
+use crate::record::{Address, Item, Place, Record, is_whole, value_bytes, write_filler};
 use crate::workers::Workers;
 use millpond_state_folder::InstanceFolder;
 
@@ -34,6 +34,9 @@ const GROUP_PACE_BYTES_MAX: u64 = 64 << 10;
 /// Bytes that come into the cache at once.
 const CACHE_LINE_BYTES: usize = 64;
 
+/// Bytes of a value that are asked for; the processor sees by itself that what follows is read.
+const PREFETCHED_BYTES_MAX: usize = 512;
+
 /// Where the newest record of an address is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hit {
@@ -41,6 +44,36 @@ pub(crate) struct Hit {
     pub(crate) slot: u32,
     pub(crate) offset: usize,
     pub(crate) place: Place,
+}
+
+/// Where the index probably has an address: to be found out early, and looked at later.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Guess {
+    at: SlotRef,
+    /// 0: nowhere.
+    location: u64,
+}
+
+/// A record of the address that was looked for.
+struct Seen<'s> {
+    slot: u32,
+    offset: usize,
+    place: Place,
+    /// From its front on.
+    bytes: &'s [u8],
+}
+
+impl<'s> Seen<'s> {
+    #[inline(always)]
+    fn value(&self) -> &'s [u8] {
+        let Place { start, bytes } = self.place;
+        self.bytes.get(start..start + bytes).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    const fn hit(&self, at: SlotRef) -> Hit {
+        Hit { at, slot: self.slot, offset: self.offset, place: self.place }
+    }
 }
 
 /// See the [module](self).
@@ -76,31 +109,39 @@ impl Store {
     #[inline(always)]
     pub(crate) fn find(&self, at: &Address<'_>) -> Result<Option<Hit>> {
         let found = self.index.find(self.tag(at), |location| self.look(location, at))?;
-        Ok(found.map(|(slot, hit)| Hit { at: slot, ..hit }))
+        Ok(found.map(|(slot, seen)| seen.hit(slot)))
+    }
+
+    /// As [`Self::find`], and looks first where the address was guessed to be.
+    #[inline(always)]
+    pub(crate) fn find_guessed(&self, at: &Address<'_>, guess: Guess) -> Result<Option<Hit>> {
+        // What was written since may have led the index elsewhere.
+        if self.index.leads_to(guess.at, guess.location)
+            && let Some(seen) = self.look(guess.location, at)?
+        {
+            return Ok(Some(seen.hit(guess.at)));
+        }
+        self.find(at)
     }
 
     /// The record at a location if it is of this address.
     #[inline(always)]
-    fn look(&self, location: u64, at: &Address<'_>) -> Result<Option<Hit>> {
+    fn look(&self, location: u64, at: &Address<'_>) -> Result<Option<Seen<'_>>> {
         let (slot, offset) = self.log.locations.split(location);
         let Some(segment) = self.log.slot(slot) else { return Ok(None) };
-        let place = match &segment.data {
-            Data::Mapped(mapped) => {
-                let bytes = mapped.data().get(offset..).unwrap_or_default();
-                match at.find_value(bytes) {
-                    Some(place) => {
-                        let record = bytes.get(..place.record_bytes()).unwrap_or_default();
-                        if !is_whole(record) {
-                            return Err(mapped.damaged(offset));
-                        }
-                        Some(place)
-                    }
-                    None => mapped.item(offset).map(|_| None)?,
-                }
-            }
-            _ => self.log.in_memory(segment).and_then(|bytes| at.find_value(bytes.get(offset..)?)),
-        };
-        Ok(place.map(|place| Hit { at: SlotRef::default(), slot, offset, place }))
+        if let Data::Mapped(mapped) = &segment.data {
+            let bytes = mapped.data().get(offset..).unwrap_or_default();
+            let Some(place) = at.find_value(bytes) else {
+                return mapped.item(offset).map(|_| None);
+            };
+            return match bytes.get(..place.record_bytes()) {
+                Some(bytes) if is_whole(bytes) => Ok(Some(Seen { slot, offset, place, bytes })),
+                _ => Err(mapped.damaged(offset)),
+            };
+        }
+        let bytes = self.log.in_memory(segment).and_then(|bytes| bytes.get(offset..));
+        let bytes = bytes.unwrap_or_default();
+        Ok(at.find_value(bytes).map(|place| Seen { slot, offset, place, bytes }))
     }
 
     /// The value of a record that was found.
@@ -122,7 +163,20 @@ impl Store {
     /// The value of an address.
     #[inline(always)]
     pub(crate) fn get(&self, at: &Address<'_>) -> Result<Option<&[u8]>> {
-        Ok(self.find(at)?.map(|hit| self.value(&hit)))
+        let found = self.index.find(self.tag(at), |location| self.look(location, at))?;
+        Ok(found.map(|(_, seen)| seen.value()))
+    }
+
+    /// As [`Self::get`], and looks first where the address was guessed to be. Nothing may have been
+    /// written since.
+    #[inline(always)]
+    pub(crate) fn get_guessed(&self, at: &Address<'_>, guess: Guess) -> Result<Option<&[u8]>> {
+        if guess.location != 0
+            && let Some(seen) = self.look(guess.location, at)?
+        {
+            return Ok(Some(seen.value()));
+        }
+        self.get(at)
     }
 
     /// The record at a location.
@@ -142,17 +196,35 @@ impl Store {
         self.index.prefetch(tag);
     }
 
-    /// Asks for the record that the index probably leads to, as far as the front of its value.
+    /// Asks for the front of the record that the index probably leads to.
     #[inline(always)]
-    pub(crate) fn prefetch_record(&self, tag: Tag, head_bytes: usize) {
-        if let Some(location) = self.index.first(tag) {
-            let (slot, offset) = self.log.locations.split(location);
-            let bytes = self.bytes_of(slot);
-            prefetch_index(bytes, offset);
-            let in_line = bytes.as_ptr().addr().wrapping_add(offset) % CACHE_LINE_BYTES;
-            if in_line + head_bytes >= CACHE_LINE_BYTES {
-                prefetch_index(bytes, offset + CACHE_LINE_BYTES);
-            }
+    pub(crate) fn prefetch_record(&self, tag: Tag, head_bytes: usize) -> Guess {
+        let Some((at, location)) = self.index.first(tag) else { return Guess::default() };
+        let (slot, offset) = self.log.locations.split(location);
+        let bytes = self.bytes_of(slot);
+        prefetch_index(bytes, offset);
+        if place_in_line(bytes, offset) + head_bytes > CACHE_LINE_BYTES {
+            prefetch_index(bytes, offset + CACHE_LINE_BYTES);
+        }
+        Guess { at, location }
+    }
+
+    /// Asks for the rest of a record whose front is there: its value is read, and compared with the
+    /// checksum.
+    #[inline(always)]
+    pub(crate) fn prefetch_value(&self, guess: Guess, head_bytes: usize) {
+        if guess.location == 0 {
+            return;
+        }
+        let (slot, offset) = self.log.locations.split(guess.location);
+        let bytes = self.bytes_of(slot);
+        let record = bytes.get(offset..).unwrap_or_default();
+        let size = head_bytes + value_bytes(record).min(PREFETCHED_BYTES_MAX);
+        let in_line = place_in_line(bytes, offset);
+        let mut next = CACHE_LINE_BYTES - in_line;
+        while next < size {
+            prefetch_index(record, next);
+            next += CACHE_LINE_BYTES;
         }
     }
 
@@ -178,7 +250,18 @@ impl Store {
     /// Sets the value of an address; `true` if there was none.
     #[inline(always)]
     pub(crate) fn put(&mut self, at: &Address<'_>, value: &[u8]) -> Result<bool> {
-        match self.find(at)? {
+        self.put_found(self.find(at)?, at, value)
+    }
+
+    /// Sets the value of an address that was looked for; `true` if there was none.
+    #[inline(always)]
+    pub(crate) fn put_found(
+        &mut self,
+        found: Option<Hit>,
+        at: &Address<'_>,
+        value: &[u8],
+    ) -> Result<bool> {
+        match found {
             Some(hit) => self.replace(&hit, at, value).map(|()| false),
             None => self.add(at, value).map(|()| true),
         }
@@ -335,6 +418,12 @@ impl Store {
     ) -> impl Iterator<Item = (KeyGroup, u64)> + '_ {
         self.index.locations(groups)
     }
+}
+
+/// Where in a cache line the byte at `offset` is.
+#[inline(always)]
+fn place_in_line(bytes: &[u8], offset: usize) -> usize {
+    bytes.as_ptr().addr().wrapping_add(offset) % CACHE_LINE_BYTES
 }
 
 #[cold]

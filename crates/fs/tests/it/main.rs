@@ -8,6 +8,7 @@
     reason = "tests start threads and stop on errors"
 )]
 
+mod batch;
 mod conformance;
 mod disk_full;
 mod golden;
