@@ -1,6 +1,7 @@
 //! `millpond checkpoint show`.
 
 use millpond_snapshot::CheckpointMetadata;
+use millpond_snapshot::incremental::CHAIN_FORMAT;
 use millpond_snapshot::metadata::{KeyedStateHandle, Skew, SubtaskMetadata, VertexMetadata};
 use millpond_state::StateDescriptor;
 use serde_json::{Value, json};
@@ -63,16 +64,17 @@ fn show_vertex(vertex: &VertexMetadata) -> Result<()> {
     console::print("")?;
     console::print(&format!("{} at parallelism {}{end}", vertex.name, vertex.parallelism))?;
     for state in &vertex.states {
+        let entries = state_entries(vertex, state.name());
+        let entries =
+            entries.map_or_else(String::new, |it| format!("; {} entries", table::count(it)));
         console::print(&format!(
-            "  state {}: {}, {}; {} entries",
+            "  state {}: {}, {}{entries}",
             state.name(),
             state.kind(),
-            codecs(state),
-            table::count(state_entries(vertex, state.name()))
+            codecs(state)
         ))?;
     }
-    if !vertex.states.is_empty() {
-        let (by_entries, by_bytes) = skews(vertex);
+    if let Some((by_entries, by_bytes)) = skews(vertex).filter(|_| !vertex.states.is_empty()) {
         console::print(&format!(
             "  key groups: {} / {} / {} entries, {} / {} / {} (least / median / most)",
             by_entries.min,
@@ -125,29 +127,31 @@ fn codecs(state: &StateDescriptor) -> String {
     parts.join(", ")
 }
 
-fn state_entries(vertex: &VertexMetadata, state: &str) -> u64 {
-    let of_handle = |handle: &KeyedStateHandle| handle.state_entries(state);
-    vertex
-        .subtasks
-        .iter()
-        .flat_map(|subtask| &subtask.keyed_state)
-        .map(of_handle)
-        .fold(0, u64::saturating_add)
+/// Entries of a state; `None` if only a backend could count them.
+fn state_entries(vertex: &VertexMetadata, state: &str) -> Option<u64> {
+    let mut handles = vertex.subtasks.iter().flat_map(|subtask| &subtask.keyed_state);
+    handles.try_fold(0u64, |sum, handle| {
+        let is_known = match handle {
+            KeyedStateHandle::Incremental(native) => native.backend == CHAIN_FORMAT,
+            _ => true,
+        };
+        is_known.then(|| sum.saturating_add(handle.state_entries(state)))
+    })
 }
 
-/// How unevenly entries and bytes lie over all key groups of a vertex.
-fn skews(vertex: &VertexMetadata) -> (Skew, Skew) {
+/// How unevenly entries and bytes lie over all key groups of a vertex; `None` if that is not noted
+/// of all files.
+fn skews(vertex: &VertexMetadata) -> Option<(Skew, Skew)> {
     let groups = vertex.max_parallelism.get() as usize;
     let (mut by_entries, mut by_bytes) = (Vec::new(), Vec::new());
     for handle in vertex.subtasks.iter().flat_map(|subtask| &subtask.keyed_state) {
-        if let KeyedStateHandle::Full(full) = handle {
-            by_entries.extend(full.sizes.iter().map(|size| size.entries));
-            by_bytes.extend(full.sizes.iter().map(|size| size.bytes));
-        }
+        let KeyedStateHandle::Full(full) = handle else { return None };
+        by_entries.extend(full.sizes.iter().map(|size| size.entries));
+        by_bytes.extend(full.sizes.iter().map(|size| size.bytes));
     }
     by_entries.resize(by_entries.len().max(groups), 0);
     by_bytes.resize(by_bytes.len().max(groups), 0);
-    (Skew::of(by_entries), Skew::of(by_bytes))
+    Some((Skew::of(by_entries), Skew::of(by_bytes)))
 }
 
 fn json_of(url: &str, metadata: &CheckpointMetadata) -> Value {
@@ -175,8 +179,10 @@ fn json_of(url: &str, metadata: &CheckpointMetadata) -> Value {
 }
 
 fn json_vertex(vertex: &VertexMetadata) -> Value {
-    let (by_entries, by_bytes) = skews(vertex);
-    let skew = |skew: Skew| json!({"min": skew.min, "median": skew.median, "max": skew.max});
+    let (by_entries, by_bytes) = skews(vertex).unzip();
+    let skew = |skew: Option<Skew>| {
+        skew.map(|skew| json!({"min": skew.min, "median": skew.median, "max": skew.max}))
+    };
     let state = |state: &StateDescriptor| {
         let codecs = state.codecs();
         json!({

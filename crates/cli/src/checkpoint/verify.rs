@@ -53,12 +53,16 @@ fn show(json: bool, found: &Found, report: &Report) -> Result<()> {
         });
         return console::print(&line.to_string());
     }
+    // What native files have is not counted.
+    let entries = match report.entries {
+        0 => String::new(),
+        entries => format!(", {} entries", table::count(entries)),
+    };
     let verdict = if report.is_whole() { "whole" } else { "DAMAGED" };
     console::print(&format!(
-        "{}: {verdict} ({} checked, {} entries)",
+        "{}: {verdict} ({} checked{entries})",
         found.name(),
-        table::bytes(report.bytes),
-        table::count(report.entries)
+        table::bytes(report.bytes)
     ))?;
     for damage in &report.damage {
         console::print(&format!("  {damage}"))?;
