@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 60
 SCHEDULES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench sim bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench bench-limited sim bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -60,6 +60,9 @@ model-test: tools ## compare 100000 random sequences of operations with a model 
 
 bench: tools ## run all benchmarks, each with its floor in the same run
 	$(WITH_ROCKSDB) $(CARGO) bench --locked -p millpond-benches --features rocksdb
+
+bench-limited: tools ## fs and raw RocksDB with state three times the memory allowed (as root: needs a control group)
+	$(WITH_ROCKSDB) $(CARGO) bench --locked -p millpond-benches --features rocksdb --bench fs_limited
 
 bench-results: build ## measure anew what docs/bench keeps, on this machine (some ten minutes)
 	$(MILLPOND) bench state --raw --json > docs/bench/state.jsonl

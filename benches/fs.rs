@@ -23,6 +23,9 @@ use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use millpond_bench::{Distribution, Sampler};
+#[cfg(feature = "rocksdb")]
+use millpond_benches::raw_rocksdb::RawRocksDb;
 use millpond_benches::{Rng, Sizes, at, fill, key, max_parallelism, median, number_in};
 use millpond_fs::{FsBackend, FsBackendFactory, FsOptions};
 use millpond_state::codec::CodecIdentity;
@@ -51,7 +54,7 @@ struct Subjects<const N: usize> {
     state: StateId,
     max: MaxParallelism,
     #[cfg(feature = "rocksdb")]
-    rocksdb: raw_rocksdb::RawRocksDb,
+    rocksdb: RawRocksDb,
     _dir: TempDir,
 }
 
@@ -78,10 +81,22 @@ impl<const N: usize> Subjects<N> {
             state,
             max,
             #[cfg(feature = "rocksdb")]
-            rocksdb: raw_rocksdb::RawRocksDb::filled(&dir.path().join("rocksdb"), keys, N),
+            rocksdb: filled_rocksdb(&dir.path().join("rocksdb"), keys, N),
             _dir: dir,
         }
     }
+}
+
+/// Not overwritten: that would only make it slower.
+#[cfg(feature = "rocksdb")]
+fn filled_rocksdb(folder: &std::path::Path, keys: u64, value_bytes: usize) -> RawRocksDb {
+    let database = RawRocksDb::create(folder, None).unwrap();
+    let mut value = vec![0; value_bytes];
+    for number in 0..keys {
+        value[..8].copy_from_slice(&number.to_le_bytes());
+        database.put_value(key(number), &value).unwrap();
+    }
+    database
 }
 
 fn descriptor() -> StateDescriptor {
@@ -126,9 +141,9 @@ fn all_series<const N: usize>() -> Vec<Series<N>> {
         series("update_many 64", Update, update_many),
         series("put_many 64", Update, put_many),
         #[cfg(feature = "rocksdb")]
-        series("raw RocksDB get", Get, raw_rocksdb::get),
+        series("raw RocksDB get", Get, rocksdb_get),
         #[cfg(feature = "rocksdb")]
-        series("raw RocksDB update", Update, raw_rocksdb::update),
+        series("raw RocksDB update", Update, rocksdb_update),
     ]
 }
 
@@ -245,84 +260,31 @@ fn put_many<const N: usize>(s: &mut Subjects<N>, keys: &[u64]) -> u64 {
 }
 
 #[cfg(feature = "rocksdb")]
-mod raw_rocksdb {
-    //! A database as the RocksDB backend would configure it, with eight-byte keys.
-
-    use std::path::Path;
-
-    use millpond_benches::{key, number_in};
-    use millpond_rocksdb::{RocksDbBackendFactory, RocksDbOptions};
-    use rocksdb::{ColumnFamilyDescriptor, DB, ReadOptions, WriteOptions};
-
-    use super::Subjects;
-
-    pub(crate) struct RawRocksDb {
-        db: DB,
-        write: WriteOptions,
-        read: ReadOptions,
-    }
-
-    impl RawRocksDb {
-        pub(crate) fn filled(folder: &Path, keys: u64, value_bytes: usize) -> Self {
-            let factory = RocksDbBackendFactory::create(RocksDbOptions::new(folder)).unwrap();
-            let options = factory.database_options().unwrap();
-            let family = ColumnFamilyDescriptor::new("default", options.clone());
-            let db = DB::open_cf_descriptors(&options, folder.join("db"), [family]).unwrap();
-            let mut write = WriteOptions::default();
-            write.disable_wal(true);
-            let mut value = vec![0; value_bytes];
-            for number in 0..keys {
-                value[..8].copy_from_slice(&number.to_le_bytes());
-                db.put_opt(key(number).to_be_bytes(), &value, &write).unwrap();
-            }
-            Self { db, write, read: ReadOptions::default() }
-        }
-    }
-
-    pub(crate) fn get<const N: usize>(s: &mut Subjects<N>, keys: &[u64]) -> u64 {
-        let it = &s.rocksdb;
-        let get = |key: &u64| it.db.get_pinned_opt(key.to_be_bytes(), &it.read).unwrap().unwrap();
-        keys.iter().fold(0u64, |sum, key| sum.wrapping_add(number_in(&get(key))))
-    }
-
-    pub(crate) fn update<const N: usize>(s: &mut Subjects<N>, keys: &[u64]) -> u64 {
-        let it = &s.rocksdb;
-        for key in keys {
-            let key = key.to_be_bytes();
-            let mut value = [0; N];
-            value.copy_from_slice(&it.db.get_pinned_opt(key, &it.read).unwrap().unwrap());
-            value[0] ^= 1;
-            it.db.put_opt(key, value, &it.write).unwrap();
-        }
-        0
-    }
+fn rocksdb_get<const N: usize>(s: &mut Subjects<N>, keys: &[u64]) -> u64 {
+    let get = |key: &u64| number_in(s.rocksdb.value(*key).unwrap().unwrap().as_ref());
+    keys.iter().fold(0u64, |sum, key| sum.wrapping_add(get(key)))
 }
 
-/// Which keys are accessed.
-#[derive(Clone, Copy, Debug)]
-enum Choice {
-    Uniform,
-    Zipf,
+#[cfg(feature = "rocksdb")]
+fn rocksdb_update<const N: usize>(s: &mut Subjects<N>, keys: &[u64]) -> u64 {
+    for key in keys {
+        let mut value = [0; N];
+        value.copy_from_slice(s.rocksdb.value(*key).unwrap().unwrap().as_ref());
+        value[0] ^= 1;
+        s.rocksdb.put_value(*key, &value).unwrap();
+    }
+    0
 }
 
-impl Choice {
-    fn keys(self, count: usize, keys: u64, seed: u64) -> Vec<u64> {
-        let mut rng = Rng::new(seed);
-        let mut choose = || match self {
-            Self::Uniform => rng.below(keys),
-            // The inverse of the distribution function of 1/x, which is the logarithm.
-            Self::Zipf => {
-                let part = rng.next_u64() as f64 / u64::MAX as f64;
-                (((keys + 1) as f64).powf(part) as u64 - 1).min(keys - 1)
-            }
-        };
-        (0..count).map(|_| key(choose())).collect()
-    }
+/// Keys to be accessed.
+fn choose(distribution: Distribution, count: usize, keys: u64, seed: u64) -> Vec<u64> {
+    let mut sampler = Sampler::new(distribution, keys, seed);
+    (0..count).map(|_| key(sampler.next_number())).collect()
 }
 
 /// Checks that all ways of reading see what the raw map has.
 fn check<const N: usize>(subjects: &mut Subjects<N>, keys: u64) {
-    let accessed = Choice::Uniform.keys(6_400, keys, 3);
+    let accessed = choose(Distribution::Uniform, 6_400, keys, 3);
     let mut expected = None;
     for series in all_series::<N>() {
         if matches!(series.floor, Floor::Get | Floor::GetChained) {
@@ -333,12 +295,18 @@ fn check<const N: usize>(subjects: &mut Subjects<N>, keys: u64) {
 }
 
 /// Runs all series in turn and prints medians and ratios to the floor.
-fn compare<const N: usize>(subjects: &mut Subjects<N>, keys: u64, choice: Choice, sizes: &Sizes) {
+fn compare<const N: usize>(
+    subjects: &mut Subjects<N>,
+    keys: u64,
+    distribution: Distribution,
+    sizes: &Sizes,
+) {
     let series = all_series::<N>();
     let mut figures = vec![Vec::new(); series.len()];
     for round in 0..=sizes.rounds {
         for (number, (series, figures)) in series.iter().zip(&mut figures).enumerate() {
-            let accessed = choice.keys(sizes.operations, keys, (round * 100 + number) as u64);
+            let seed = (round * 100 + number) as u64;
+            let accessed = choose(distribution, sizes.operations, keys, seed);
             let start = Instant::now();
             black_box((series.run)(subjects, &accessed));
             if round > 0 || sizes.rounds == 1 {
@@ -347,7 +315,7 @@ fn compare<const N: usize>(subjects: &mut Subjects<N>, keys: u64, choice: Choice
         }
     }
     let medians: Vec<f64> = figures.into_iter().map(median).collect();
-    println!("\n{keys} keys, {N} bytes a value, {choice:?}");
+    println!("\n{keys} keys, {N} bytes a value, {distribution}");
     println!("  {:<24} {:>8}  of raw", "series", "ns");
     for (one, ns) in series.iter().zip(&medians) {
         let raw = series.iter().position(|it| it.floor == one.floor).map_or(0.0, |at| medians[at]);
@@ -358,8 +326,8 @@ fn compare<const N: usize>(subjects: &mut Subjects<N>, keys: u64, choice: Choice
 fn measure<const N: usize>(keys: u64, sizes: &Sizes) {
     let mut subjects = Subjects::<N>::new(keys);
     check(&mut subjects, keys);
-    compare(&mut subjects, keys, Choice::Uniform, sizes);
-    compare(&mut subjects, keys, Choice::Zipf, sizes);
+    compare(&mut subjects, keys, Distribution::Uniform, sizes);
+    compare(&mut subjects, keys, Distribution::Zipf(1.0), sizes);
     let it = subjects.backend.statistics();
     let own = it.appended_bytes - it.copied_bytes;
     println!(

@@ -13,6 +13,9 @@
 //!
 //! Under `cargo test --benches` the input is tiny: the run shows that the benchmark works.
 
+#[cfg(feature = "rocksdb")]
+pub mod raw_rocksdb;
+
 use std::path::Path;
 
 use millpond_bench::Record;
@@ -64,7 +67,9 @@ pub fn is_measuring() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
-fn list<T: std::str::FromStr>(variable: &str) -> Option<Vec<T>> {
+/// Comma-separated numbers from the environment.
+#[must_use]
+pub fn list<T: std::str::FromStr>(variable: &str) -> Option<Vec<T>> {
     let text = std::env::var(variable).ok()?;
     text.split(',').map(|item| item.trim().parse().ok()).collect()
 }
