@@ -45,7 +45,7 @@ fn check(backend: &mut FsBackend, state: StateId, model: &Model) {
 
 /// Removes every third entry that is there, changes what is left, adds what is missing.
 fn change(edit: &mut Edit<'_>, index: usize, new: &[u8]) {
-    if index % 3 == 0 && edit.current().is_some() {
+    if index.is_multiple_of(3) && edit.current().is_some() {
         edit.remove();
     } else {
         edit.replace(new);
@@ -58,10 +58,10 @@ fn entries_that_a_batch_has_several_times_are_seen_as_the_batch_left_them() {
     let mut backend = factory.backend();
     let state = backend.register(&descriptor("values", StateKind::Value)).unwrap();
     let mut model = Model::new();
-    for round in 0..400 {
+    for round in 0..400u64 {
         let keys = keys(round);
         let values: Vec<Vec<u8>> = (0..keys.len()).map(|index| value(round, index)).collect();
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             let slices: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
             backend.put_many(state, &entries(&keys), &slices).unwrap();
             model.extend(keys.iter().copied().zip(values));
@@ -71,7 +71,7 @@ fn entries_that_a_batch_has_several_times_are_seen_as_the_batch_left_them() {
                 .enumerate()
                 .map(|(index, key)| {
                     let current = model.remove(key);
-                    if index % 3 != 0 || current.is_none() {
+                    if !index.is_multiple_of(3) || current.is_none() {
                         model.insert(*key, values[index].clone());
                     }
                     current
