@@ -21,7 +21,6 @@ use rocksdb::compaction_filter::CompactionFilter;
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 
 use crate::layout;
-use crate::priority::CompactionPriority;
 
 /// Shown in RocksDB's log.
 const NAME: &CStr = c"millpond.expiry";
@@ -31,8 +30,6 @@ const NAME: &CStr = c"millpond.expiry";
 pub(crate) struct Expiries {
     /// The key groups that the instance owns.
     own: KeyGroupRange,
-    /// Of the threads that ask for judges.
-    priority: CompactionPriority,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -54,8 +51,8 @@ impl Inner {
 
 impl Expiries {
     /// Of an instance that owns `own`, none yet.
-    pub(crate) fn new(own: KeyGroupRange, priority: CompactionPriority) -> Self {
-        Self { own, priority, inner: Arc::default() }
+    pub(crate) fn new(own: KeyGroupRange) -> Self {
+        Self { own, inner: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -106,8 +103,6 @@ impl CompactionFilterFactory for Expiries {
     type Filter = Judge;
 
     fn create(&mut self, _: CompactionFilterContext) -> Judge {
-        // Called by the thread that is about to compact.
-        self.priority.apply();
         self.judge()
     }
 

@@ -12,7 +12,6 @@ use crate::buffer::{Buffer, Workers};
 use crate::expiry::Expiries;
 use crate::native::Native;
 use crate::options::{RocksDbOptions, WriteBuffer};
-use crate::priority::CompactionPriority;
 use crate::store::Store;
 use crate::tables::Tables;
 use crate::tuning::database_options;
@@ -26,7 +25,6 @@ pub struct RocksDbBackendFactory {
     budget: Budget,
     folder: StateFolder,
     workers: Workers,
-    priority: CompactionPriority,
 }
 
 impl core::fmt::Debug for RocksDbBackendFactory {
@@ -45,14 +43,13 @@ impl RocksDbBackendFactory {
     /// state folder cannot be used.
     pub fn create(options: RocksDbOptions) -> Result<Self> {
         let budget = Budget::new(&options)?;
-        let priority = CompactionPriority::below_this_thread(options.compaction_nice);
-        database_options(&options, &budget, &any_expiries(priority)?)?;
+        database_options(&options, &budget, &any_expiries()?)?;
         let folder = StateFolder::create(&options.state_dir)?;
         let threads = match options.write_buffer {
             WriteBuffer::Hash => options.landing_threads,
             WriteBuffer::Memtable => 0,
         };
-        Ok(Self { options, budget, folder, workers: Workers::start(threads)?, priority })
+        Ok(Self { options, budget, folder, workers: Workers::start(threads)? })
     }
 
     /// Opens an empty instance, to be called without virtual dispatch.
@@ -62,7 +59,7 @@ impl RocksDbBackendFactory {
     pub fn open_backend(&self, context: &BackendContext) -> Result<RocksDbBackend> {
         RocksDbBackend::check_context(context)?;
         let folder = Arc::new(self.folder.create_instance(context)?);
-        let expiries = Expiries::new(context.key_groups, self.priority);
+        let expiries = Expiries::new(context.key_groups);
         let options = database_options(&self.options, &self.budget, &expiries)?;
         let store = Store::create(&folder, options, self.options.target_file_size_base)?;
         let native = Native::new(self.options.transfer_threads);
@@ -84,7 +81,7 @@ impl RocksDbBackendFactory {
     /// None once the factory was created.
     #[doc(hidden)]
     pub fn database_options(&self) -> Result<rocksdb::Options> {
-        database_options(&self.options, &self.budget, &any_expiries(self.priority)?)
+        database_options(&self.options, &self.budget, &any_expiries()?)
     }
 
     /// The memory that all instances hold together.
@@ -100,9 +97,9 @@ impl RocksDbBackendFactory {
 }
 
 /// Of an instance that owns whatever there is.
-fn any_expiries(priority: CompactionPriority) -> Result<Expiries> {
+fn any_expiries() -> Result<Expiries> {
     let groups = MaxParallelism::new(MAX_PARALLELISM_LIMIT)?.full_range();
-    Ok(Expiries::new(groups, priority))
+    Ok(Expiries::new(groups))
 }
 
 impl BackendFactory for RocksDbBackendFactory {

@@ -55,7 +55,6 @@ mod map;
 mod merge;
 mod native;
 mod options;
-mod priority;
 mod restore;
 mod scan;
 mod snapshot_task;

@@ -63,10 +63,6 @@ pub struct RocksDbOptions {
     pub bloom_bits_per_key: f64,
     /// Threads for flushes and compactions. RocksDB has one pool for a process.
     pub max_background_jobs: i32,
-    /// How much less urgent compactions are than what makes the factory, in steps of the system's
-    /// niceness; 0 for not at all. Where all processors are busy, a step leaves them a fifth less.
-    /// RocksDB has one pool of threads for a process, and they never become more urgent again.
-    pub compaction_nice: u32,
     /// Files that one instance keeps open; -1 for all.
     pub max_open_files: i32,
     /// Files older than that are compacted, so that expired entries go even if nothing is written
@@ -104,7 +100,6 @@ impl RocksDbOptions {
             block_size: 4 << 10,
             bloom_bits_per_key: 10.0,
             max_background_jobs: 4,
-            compaction_nice: 0,
             max_open_files: -1,
             periodic_compaction_seconds: 30 * 24 * 3600,
             transfer_threads: 4,
