@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 60
 SCHEDULES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench bench-limited sim bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench bench-limited bench-peers sim bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
@@ -63,6 +63,10 @@ bench: tools ## run all benchmarks, each with its floor in the same run
 
 bench-limited: tools ## fs and raw RocksDB with state three times the memory allowed (as root: needs a control group)
 	$(WITH_ROCKSDB) $(CARGO) bench --locked -p millpond-benches --features rocksdb --bench fs_limited
+
+bench-peers: tools ## fs beside cobble, another Rust engine for streaming state (a package of its own)
+	cd benches/peers && $(CARGO) run --locked --release -- access 5000000 100
+	cd benches/peers && $(CARGO) run --locked --release -- access 5000000 8
 
 bench-results: build ## measure anew what docs/bench keeps, on this machine (some ten minutes)
 	$(MILLPOND) bench state --raw --json > docs/bench/state.jsonl

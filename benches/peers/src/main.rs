@@ -5,7 +5,11 @@
 //!
 //! Prints results as `millpond bench --json` does, for `millpond bench plot`. `keys` (500000),
 //! `records` (10000000) and `rounds` (3) are arguments in this order.
+//!
+//! With `access` as the first argument, single accesses of the filesystem backend and `cobble` are
+//! compared instead; `keys` (5000000), bytes of a value (100) and `rounds` (5) follow.
 
+mod access;
 mod dataflow;
 mod store;
 
@@ -13,6 +17,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
+use access::AccessOptions;
 use millpond_bench::job::{JobOptions, run_by_hand};
 use millpond_bench::measure::timed;
 use millpond_bench::state::{StateCase, StateOptions, keys_of_round, run_case};
@@ -28,9 +33,15 @@ const CASES: &str = "value_add,value_update,value_get,map_update,map_get,map_ite
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let arguments: Vec<u64> =
-        std::env::args().skip(1).map(|it| it.parse()).collect::<Result<_, _>>()?;
+    let is_access = std::env::args().nth(1).is_some_and(|it| it == "access");
+    let numbers = std::env::args().skip(1 + usize::from(is_access));
+    let arguments: Vec<u64> = numbers.map(|it| it.parse()).collect::<Result<_, _>>()?;
     let at = |index: usize, default| arguments.get(index).copied().unwrap_or(default);
+    if is_access {
+        let value_bytes = usize::try_from(at(1, 100))?.max(8);
+        let (keys, rounds) = (at(0, 5_000_000), usize::try_from(at(2, 5))?);
+        return access::access(AccessOptions { keys, value_bytes, rounds });
+    }
     let (keys, records, rounds) = (at(0, 500_000), at(1, 10_000_000), at(2, 3));
     let rounds = u32::try_from(rounds)?;
     state(&StateOptions { keys, ops: keys.min(500_000), rounds, ..StateOptions::new() })?;
