@@ -148,3 +148,25 @@ fn incremental_checkpoints_restore_at_any_parallelism_and_are_built_upon() -> Fa
     }
     Ok(())
 }
+
+#[test]
+fn a_checkpoint_of_nothing_but_deletions_brings_nothing_back() -> Fallible<()> {
+    let max = MaxParallelism::new(32)?;
+    let state = tempfile::tempdir()?;
+    for factory in native_factories(state.path())? {
+        for q in [2, 3] {
+            let folder = tempfile::tempdir()?;
+            let storage = CheckpointStorage::new(Arc::new(LocalStore::create(folder.path())?));
+            let shared = storage.open_shared_files(RegistrySettings::default())?;
+            let mut cluster = Cluster::open(factory.as_ref(), max, 2)?;
+            cluster.put_blob(b"gone soon")?;
+            cluster.take(&Taking::full(&storage, 1).incremental(&shared))?;
+            cluster.delete_blobs()?;
+            cluster.take(&Taking::full(&storage, 2).incremental(&shared))?;
+            assert!(cluster.contents()?.is_empty(), "{}", factory.name());
+            let mut restored = Cluster::restore(factory.as_ref(), &storage, max, q)?;
+            assert!(restored.contents()?.is_empty(), "{} at {q}", factory.name());
+        }
+    }
+    Ok(())
+}

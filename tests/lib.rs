@@ -170,6 +170,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Deletes what [`Self::put_blob`] put.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    pub fn delete_blobs(&mut self) -> Fallible<()> {
+        for key in 0..40_u64 {
+            let context = KeyContext::new(&key, self.max_parallelism)?;
+            let backend = self.owner(&context)?;
+            let blobs = ValueState::<u64, String>::register(backend, "blobs")?;
+            blobs.delete(backend, context.at())?;
+        }
+        Ok(())
+    }
+
     /// The mean of one key's window, read through a typed state.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Place, run, skipped};
+use crate::support::{BACKENDS, Place, run, skipped};
 
 /// A small file system, unmounted when dropped.
 pub(crate) struct SmallDisk {
@@ -68,21 +68,24 @@ fn a_full_local_disk_costs_the_local_copies_and_nothing_else() {
 
 #[test]
 fn a_full_checkpoint_storage_fails_the_job_and_loses_nothing() {
-    let place = Place::new();
-    place.flights(20_000);
-    let Some(disk) = SmallDisk::mount_with(place.text("small"), "1m") else { return };
-    let storage = format!("{}/checkpoints", disk.path);
-    let args = ["--checkpoint-storage", &storage, "--rate", "20000", "--interval", "20ms"];
-    // Room for the owner's text and little else.
-    let filler = format!("{}/filler", disk.path);
-    std::fs::create_dir(&storage).unwrap();
-    std::fs::write(&filler, vec![1; (1 << 20) - (18 << 10)]).unwrap();
-    let full = place.run_flights(&[&args[..], &["--restart", "never"]].concat());
-    full.fails(1, &["free space", "--restore latest"]);
-    std::fs::remove_file(&filler).unwrap();
-    place.run_flights(&[&args[..], &["--restore", "latest", "--retain", "1"]].concat()).ok();
-    place.assert_exact();
-    run(&["checkpoint", "verify", &storage]).ok();
+    for backend in BACKENDS {
+        let place = Place::new();
+        place.flights(20_000);
+        let Some(disk) = SmallDisk::mount_with(place.text("small"), "8m") else { return };
+        let storage = format!("{}/checkpoints", disk.path);
+        let args = ["--checkpoint-storage", &storage, "--rate", "20000", "--interval", "20ms"];
+        let args = [&args[..], backend].concat();
+        // Room for the owner's text and little else.
+        let filler = format!("{}/filler", disk.path);
+        std::fs::create_dir(&storage).unwrap();
+        std::fs::write(&filler, vec![1; (8 << 20) - (18 << 10)]).unwrap();
+        let full = place.run_flights(&[&args[..], &["--restart", "never"]].concat());
+        full.fails(1, &["free space", "--restore latest"]);
+        std::fs::remove_file(&filler).unwrap();
+        place.run_flights(&[&args[..], &["--restore", "latest", "--retain", "1"]].concat()).ok();
+        place.assert_exact();
+        run(&["checkpoint", "verify", &storage]).ok();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Place, Running, send};
+use crate::support::{BACKENDS, Place, Running, send};
 
 #[test]
 fn an_interrupted_job_stops_with_a_checkpoint_and_goes_on_exactly() {
@@ -31,14 +31,14 @@ fn pause(job: &Running) {
 
 #[test]
 fn a_process_that_stands_still_past_the_timeout_gives_the_checkpoint_up_and_goes_on_exactly() {
-    for incremental in ["false", "true"] {
+    for backend in BACKENDS {
         let place = Place::new();
         // As many as the calendar of the made-up flights has room for.
         place.flights(150_000);
         // Checkpoints follow one another, so that a stop most likely hits one under way.
         let pace = ["--rate", "5000", "--interval", "1ms", "--timeout", "200ms"];
-        let more = ["--tolerable-failures", "1000", "--incremental", incremental];
-        let mut job = place.start_flights(&[&pace[..], &more].concat());
+        let more = ["--tolerable-failures", "1000"];
+        let mut job = place.start_flights(&[&pace[..], &more, backend].concat());
         let mut read = 0;
         while job.taken("checkpoint_aborted") < 2 {
             pause(&job);
@@ -50,7 +50,7 @@ fn a_process_that_stands_still_past_the_timeout_gives_the_checkpoint_up_and_goes
         send("-INT", job.id());
         let stopped = job.end().ok();
         assert_eq!(stopped.events("finished")[0]["restarts"], 0, "{stopped:#?}");
-        place.run_flights(&["--restore", "latest"]).ok();
+        place.run_flights(&[&backend[..], &["--restore", "latest"]].concat()).ok();
         place.assert_exact();
     }
 }

@@ -5,30 +5,30 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Place, Running, run, skipped};
+use crate::support::{BACKENDS, Place, Running, run, skipped};
 
 const PACE: [&str; 6] = ["--rate", "10000", "--interval", "20ms", "--restart", "never"];
 
 /// Restores the newest checkpoint and compares the output.
-fn goes_on_exactly(place: &Place) {
-    place.run_flights(&["--restore", "latest"]).ok();
+fn goes_on_exactly(place: &Place, backend: &[&str]) {
+    place.run_flights(&[backend, &["--restore", "latest"]].concat()).ok();
     place.assert_exact();
     run(&["checkpoint", "verify", &place.text("out/checkpoints")]).ok();
 }
 
 #[test]
 fn a_checkpoint_folder_that_vanishes_fails_the_job_and_what_was_in_it_is_gone_on_from() {
-    for incremental in ["false", "true"] {
+    for backend in BACKENDS {
         let place = Place::new();
         place.flights(100_000);
-        let mut job = place.start_flights(&[&PACE[..], &["--incremental", incremental]].concat());
+        let mut job = place.start_flights(&[&PACE[..], backend].concat());
         job.wait_for("checkpoint_completed", |it| it["checkpoint"].as_u64() > Some(2));
         fs::rename(place.path("out/checkpoints"), place.path("elsewhere")).unwrap();
         job.end().fails(1, &["checkpoints"]);
         // Nothing was made in its place that a restore would take for an empty storage.
         assert!(!place.path("out/checkpoints").exists());
         fs::rename(place.path("elsewhere"), place.path("out/checkpoints")).unwrap();
-        goes_on_exactly(&place);
+        goes_on_exactly(&place, backend);
     }
 }
 
@@ -73,12 +73,12 @@ fn as_nobody(command: &Command) -> Option<Command> {
 
 #[test]
 fn a_checkpoint_folder_that_becomes_read_only_fails_the_job_and_loses_nothing() {
-    for incremental in ["false", "true"] {
+    for backend in BACKENDS {
         let place = Place::new();
         place.flights(100_000);
         assert!(set_mode(&place.path("."), 0o777));
         let mut command = place.flights_command(&PACE);
-        command.args(["--incremental", incremental, "--json", "--progress-interval", "5ms"]);
+        command.args(backend).args(["--json", "--progress-interval", "5ms"]);
         let Some(command) = as_nobody(&command) else { return };
         let mut job = Running::start(command);
         job.wait_for("checkpoint_completed", |it| it["checkpoint"].as_u64() > Some(2));
@@ -91,6 +91,6 @@ fn a_checkpoint_folder_that_becomes_read_only_fails_the_job_and_loses_nothing() 
         for folder in closed {
             set_mode(&folder, 0o777);
         }
-        goes_on_exactly(&place);
+        goes_on_exactly(&place, backend);
     }
 }

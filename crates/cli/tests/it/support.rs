@@ -24,6 +24,15 @@ pub(crate) fn send(signal: &str, process: u32) {
     assert!(sent.success());
 }
 
+/// The arguments for each state backend and form of checkpoint.
+pub(crate) const BACKENDS: &[[&str; 4]] = &[
+    ["--state-backend", "memory", "--incremental", "false"],
+    ["--state-backend", "memory", "--incremental", "true"],
+    ["--state-backend", "fs", "--incremental", "true"],
+    #[cfg(feature = "rocksdb")]
+    ["--state-backend", "rocksdb", "--incremental", "true"],
+];
+
 /// A folder of a test, removed with it.
 pub(crate) struct Place {
     folder: TempDir,
