@@ -89,10 +89,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_peak_of_memory_sees_what_was_freed_again() {
-        let before = peak_rss_bytes().unwrap();
-        let block = vec![1u8; 64 << 20];
-        assert_eq!(block.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 64 << 20);
+        // Far more than all other tests, which may take and free memory at the same time.
+        let bytes = 256 << 20;
+        let block = vec![1u8; bytes];
+        assert!(std::hint::black_box(&block).iter().all(|byte| *byte == 1));
         drop(block);
-        assert!(peak_rss_bytes().unwrap() >= before + (32 << 20));
+        assert!(peak_rss_bytes().unwrap() >= bytes as u64);
     }
 }
