@@ -162,14 +162,29 @@ impl Buffer {
 
     #[cold]
     fn refresh(&mut self) {
-        let (view, version) = self.landing.view(&self.view.base);
+        let (mut view, version) = self.landing.view(&self.view.base);
+        let surplus = view.landed.split_off(self.kept_of(&view.landed));
+        if !surplus.is_empty() {
+            self.landing.keep_landed(view.landed.len());
+        }
         let old = core::mem::replace(&mut self.view, view);
         self.version = version;
-        for generation in old.unlanded.into_iter().chain(old.landed) {
+        for generation in old.unlanded.into_iter().chain(old.landed).chain(surplus) {
             if self.workers.has_threads() {
                 self.workers.submit(Job::Drop(generation));
             }
         }
+    }
+
+    /// How many of those that have landed are kept for reading: as many as half of the share holds,
+    /// so that an instance that does nothing any more keeps no memory from the others.
+    fn kept_of(&self, landed: &[Arc<Generation>]) -> usize {
+        let mut bytes = 0;
+        let fits = landed.iter().take_while(|generation| {
+            bytes += generation.bytes();
+            bytes <= 2 * self.limit_bytes()
+        });
+        fits.count().max(1).min(landed.len())
     }
 
     /// Begins a new generation for what is read, unless that would write out a small one too often.

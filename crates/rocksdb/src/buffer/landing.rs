@@ -33,8 +33,9 @@ use crate::tuning::map_read_options;
 /// Records written between two looks at whether they are still wanted.
 const CHECK_RECORDS: usize = 1_024;
 
-/// Generations that are kept for reading after they have landed.
-const LANDED_KEPT: usize = 1;
+/// Generations that are kept for reading after they have landed, if memory has room for so many: a
+/// look costs a cache miss in each of them, which a read of the database costs many times over.
+pub(super) const LANDED_KEPT: usize = 8;
 
 /// Files of the first level from which on a landing waits for a compaction: the database does not
 /// hold back those who hand it files.
@@ -203,6 +204,15 @@ impl Landing {
         let mut state = self.lock();
         state.landed.clear();
         self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Forgets all but so many of them, the newest. Views of them change at the next landing only.
+    pub(crate) fn keep_landed(&self, generations: usize) {
+        let mut state = self.lock();
+        let kept = generations.min(state.landed.len());
+        let old = state.landed.split_off(kept);
+        drop(state);
+        drop(old);
     }
 
     /// Takes the present state of the database for the base. Nothing may be queued.

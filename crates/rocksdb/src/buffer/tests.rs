@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use millpond_state::{BackendContext, EntryKey, ErrorKind, KeyGroup, MaxParallelism, StateId};
 use tempfile::TempDir;
 
+use super::landing::LANDED_KEPT;
 use super::*;
 use crate::layout;
 use crate::tables::Tables;
@@ -391,4 +392,33 @@ fn memory_comes_back_when_a_buffer_goes() {
     it.tables().append(&entry(LISTS, 2), &[1; 1 << 20]).unwrap();
     drop(it);
     assert_eq!(pool.taken_bytes(), 0);
+}
+
+#[test]
+fn several_landed_generations_are_read_and_take_half_of_the_share_at_most() {
+    let mut it = Fixture::new();
+    let value = vec![b'v'; 60 << 10];
+    let (mut most, mut least_after_large) = (0, usize::MAX);
+    let many = (it.buffer().limit_bytes() * 3 / 4 / value.len()).min(255) as u8;
+    for round in 0..4 * LANDED_KEPT {
+        let is_large = round >= 2 * LANDED_KEPT;
+        for key in 0..if is_large { many } else { 1 } {
+            it.tables().put(&entry(LISTS, key), 0, &value[round..]).unwrap();
+        }
+        it.freeze();
+        while it.land_one() {}
+        it.buffer().catch_up();
+        let buffer = it.buffer();
+        let landed = &buffer.view.landed;
+        let bytes: usize = landed.iter().map(|generation| generation.bytes()).sum();
+        assert!(landed.len() == 1 || bytes <= 2 * buffer.limit_bytes(), "{bytes} bytes");
+        if is_large {
+            least_after_large = least_after_large.min(landed.len());
+        } else {
+            most = most.max(landed.len());
+        }
+        assert_eq!(it.get(&entry(LISTS, 0), 0).unwrap(), value[round..]);
+    }
+    assert_eq!(most, LANDED_KEPT);
+    assert!(least_after_large < LANDED_KEPT, "{least_after_large}");
 }
