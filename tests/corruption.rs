@@ -125,7 +125,8 @@ fn files_swapped_with_each_other_are_found() -> Fallible<()> {
     Ok(())
 }
 
-/// What a backend wrote as several files lies in one object: there, too, each has its place.
+/// What RocksDB wrote as several files lies in one object: there, too, each has its place.
+#[cfg(feature = "rocksdb")]
 #[test]
 fn files_that_changed_places_within_an_object_are_found() -> Fallible<()> {
     let state = tempfile::tempdir()?;
