@@ -89,11 +89,15 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_peak_of_memory_sees_what_was_freed_again() {
-        // Far more than all other tests, which may take and free memory at the same time.
+        // Far more than all other tests take at the same time.
         let bytes = 256 << 20;
-        let block = vec![1u8; bytes];
-        assert!(std::hint::black_box(&block).iter().all(|byte| *byte == 1));
-        drop(block);
-        assert!(peak_rss_bytes().unwrap() >= bytes as u64);
+        let sees = || {
+            let block = vec![1u8; bytes];
+            assert!(std::hint::black_box(&block).iter().all(|byte| *byte == 1));
+            drop(block);
+            peak_rss_bytes().unwrap() >= bytes as u64
+        };
+        // Another test may just then make the peak start anew.
+        assert!((0..50).any(|_| sees()));
     }
 }
