@@ -69,7 +69,7 @@ bench-peers: tools ## fs beside cobble, another Rust engine for streaming state 
 	cd benches/peers && $(CARGO) run --locked --release -- access 5000000 8
 
 bench-results: build ## measure anew what docs/bench keeps, on this machine (some ten minutes)
-	$(MILLPOND) bench state --raw --json > docs/bench/state.jsonl
+	$(MILLPOND) bench state --raw --rounds 3 --json > docs/bench/state.jsonl
 	$(MILLPOND) bench snapshot --json > docs/bench/snapshot.jsonl
 	$(MILLPOND) bench restore --keys 100000,500000,2000000 --json > docs/bench/restore.jsonl
 	$(MILLPOND) bench job --interval off,1s --incremental true --raw --json > docs/bench/job.jsonl
