@@ -69,7 +69,7 @@ impl FilesTask for FilesSnapshot {
     ) -> Result<FilesSummary> {
         let Self { checkpoint, states, groups, group_entries, view, written } = *self;
         let folder = Arc::clone(&view.folder);
-        let segments = view.resolve(cancel)?;
+        let segments = view.resolve(cancel)?.narrowed();
         let mut added = Vec::new();
         let mut changed = 0;
         for (position, (segment, _)) in segments.0.iter().enumerate() {

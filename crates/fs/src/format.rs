@@ -17,7 +17,7 @@
 //! version is [`ErrorKind::Incompatible`](millpond_state::ErrorKind). Whatever the bytes are,
 //! reading neither panics nor takes memory beyond a small multiple of their length.
 
-use millpond_state::{KeyGroup, Result};
+use millpond_state::{KeyGroup, KeyGroupRange, Result};
 
 use crate::error::{corrupt, newer};
 use crate::record::{ALIGNMENT, CHECK_BITS};
@@ -285,6 +285,15 @@ impl Layout {
     pub(crate) fn group(&self, group: KeyGroup) -> Option<&GroupStatistics> {
         let at = self.groups.binary_search_by_key(&group, |statistics| statistics.group).ok()?;
         self.groups.get(at)
+    }
+
+    /// The range from the first to the last of the key groups within `range` that the segment has
+    /// something of.
+    pub(crate) fn groups_within(&self, range: KeyGroupRange) -> Option<KeyGroupRange> {
+        let mut within =
+            self.groups.iter().map(|of| of.group).filter(|group| range.contains(*group));
+        let first = within.next()?;
+        KeyGroupRange::new(first, within.next_back().unwrap_or(first)).ok()
     }
 
     /// The hints of one key group of the segment file `bytes`, called `file`.

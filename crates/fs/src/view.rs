@@ -50,6 +50,18 @@ impl View {
 #[derive(Debug, Default)]
 pub(crate) struct Segments(pub(crate) Vec<(Arc<Segment>, KeyGroupRange)>);
 
+impl Segments {
+    /// Narrows the key groups of each segment to those that it has records or tombstones of, and
+    /// leaves out segments that have none: no restore needs to fetch them.
+    pub(crate) fn narrowed(self) -> Self {
+        let narrowed = self.0.into_iter().filter_map(|(segment, groups)| {
+            let groups = segment.layout().groups_within(groups)?;
+            Some((segment, groups))
+        });
+        Self(narrowed.collect())
+    }
+}
+
 /// The newest record of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Newest {

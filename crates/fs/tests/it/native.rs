@@ -243,6 +243,31 @@ fn state_is_rescaled_from_files_again_and_again() {
     }
 }
 
+/// Segments are fetched only by who owns a key group that they have something of.
+#[test]
+fn a_subtask_fetches_no_segment_that_has_none_of_its_key_groups() {
+    let factory = TemporaryFactory::tiny_segments();
+    let mut job = Job::new(&factory);
+    let (lower, upper) = (range(0, 7), range(8, 15));
+    let of = |groups: KeyGroupRange| {
+        move |number: &u64| groups.contains(at(&number.to_be_bytes()).group())
+    };
+    (0..4_000).filter(of(lower)).for_each(|number| job.put(number..number + 1, &[1; 40]));
+    let first = job.checkpoint(1);
+    (0..4_000).filter(of(upper)).for_each(|number| job.put(number..number + 1, &[2; 40]));
+    let both = job.checkpoint(2);
+    let of_lower =
+        |place: &str| first.files.files.iter().any(|file| file.identity.place() == place);
+    job.files.retain(|place| !of_lower(place));
+    let mut restored = Job::open(&factory, &job.files, upper, std::slice::from_ref(&both));
+    let mut expected = job.now();
+    expected.entries.retain(|entry| upper.contains(entry.group));
+    assert_eq!(restored.now(), expected);
+    let mut source = job.files.source("fs", both.groups, &both.files);
+    let missing = factory.backend_of(lower).restore_files(&mut source, lower).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Corrupt);
+}
+
 #[test]
 fn states_of_other_numbers_are_restored_by_name() {
     let factory = TemporaryFactory::usual();
