@@ -234,6 +234,10 @@ impl Store for Remote {
         self.0.create(path)
     }
 
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> millpond_storage::Result<Box<dyn StoreReader>> {
         Ok(Box::new(RemoteReader(self.0.open(path)?)))
     }
@@ -443,8 +447,20 @@ fn show_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: WriteB
 struct Pace {
     pairs: u64,
     seconds: f64,
+    /// Of these, in puts.
+    put_seconds: f64,
     put_worst: Duration,
     get_worst: Duration,
+}
+
+impl Pace {
+    fn pairs_per_s(&self) -> f64 {
+        self.pairs as f64 / self.seconds.max(1e-9)
+    }
+
+    fn puts_per_s(&self) -> f64 {
+        self.pairs as f64 / self.put_seconds.max(1e-9)
+    }
 }
 
 fn write_until(
@@ -456,18 +472,20 @@ fn write_until(
 ) -> Pace {
     let max = max_parallelism().unwrap();
     let (mut put_worst, mut get_worst) = (Duration::ZERO, Duration::ZERO);
-    let (start, mut pairs) = (Instant::now(), 0);
+    let (start, mut pairs, mut putting) = (Instant::now(), 0, Duration::ZERO);
     while !is_over(pairs) {
         let (put, get) = (key(rng.below(keys)).to_be_bytes(), key(rng.below(keys)).to_be_bytes());
         let before = Instant::now();
         backend.put(VALUES, at(&put, max), value).unwrap();
         let between = Instant::now();
         backend.get(VALUES, at(&get, max)).unwrap();
+        putting += between - before;
         put_worst = put_worst.max(between - before);
         get_worst = get_worst.max(between.elapsed());
         pairs += 1;
     }
-    Pace { pairs, seconds: start.elapsed().as_secs_f64(), put_worst, get_worst }
+    let (seconds, put_seconds) = (start.elapsed().as_secs_f64(), putting.as_secs_f64());
+    Pace { pairs, seconds, put_seconds, put_worst, get_worst }
 }
 
 fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: WriteBuffer) {
@@ -477,17 +495,21 @@ fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: W
     let value = value_of(1, value_bytes);
     let mut rng = Rng::new(11);
     let idle = write_until(&mut job.instances[0], &mut rng, keys, &value, |n| n >= keys / 10);
-    let rate = |pace: &Pace| pace.pairs as f64 / pace.seconds.max(1e-9);
     println!(
         "{keys} keys of {value_bytes} B, {buffer:?}: a put and a get at a time, {:.0} pairs/s, \
-         slowest {:.1} and {:.1} ms; during a checkpoint",
-        rate(&idle),
+         {:.0} puts per second of them, slowest {:.1} and {:.1} ms; during a checkpoint",
+        idle.pairs_per_s(),
+        idle.puts_per_s(),
         idle.put_worst.as_secs_f64() * 1e3,
         idle.get_worst.as_secs_f64() * 1e3,
     );
-    println!("  {:20} sync ms   worst  async ms  of speed  slowest put, get ms", "changed before");
+    println!(
+        "  {:20} sync ms   worst  async ms  puts and pairs of speed  slowest put, get ms",
+        "changed before"
+    );
     for percent in [0, 1, 10, 100] {
-        let (mut sync, mut after, mut speed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sync, mut after) = (Vec::new(), Vec::new());
+        let (mut puts, mut pairs) = (Vec::new(), Vec::new());
         let (mut put_worst, mut get_worst) = (Duration::ZERO, Duration::ZERO);
         for round in 0..rounds.min(5) as u64 {
             change(&mut job, &order, Spread::Uniform, keys * percent / 100, round, value_bytes);
@@ -500,16 +522,18 @@ fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: W
             let pace = pace.unwrap();
             sync.push(taken.sync_seconds);
             after.push(taken.async_seconds);
-            speed.push(rate(&pace) / rate(&idle));
+            puts.push(pace.puts_per_s() / idle.puts_per_s());
+            pairs.push(pace.pairs_per_s() / idle.pairs_per_s());
             put_worst = put_worst.max(pace.put_worst);
             get_worst = get_worst.max(pace.get_worst);
         }
         let worst = sync.iter().copied().fold(0.0, f64::max) * 1e3;
         println!(
-            "  {percent:3} % {:21.3} {worst:7.3} {:9.1} {:9.2} {:8.2} {:8.2}",
+            "  {percent:3} % {:21.3} {worst:7.3} {:9.1} {:9.2} {:9.2} {:12.2} {:8.2}",
             median(sync) * 1e3,
             median(after) * 1e3,
-            median(speed),
+            median(puts),
+            median(pairs),
             put_worst.as_secs_f64() * 1e3,
             get_worst.as_secs_f64() * 1e3,
         );

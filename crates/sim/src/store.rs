@@ -130,6 +130,10 @@ impl Store for SimStore {
         Ok(Box::new(SimWriter { store: *self, path: path.clone(), bytes: Vec::new() }))
     }
 
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         with_world(|world| {
             self.before(world, path)?;

@@ -41,6 +41,10 @@ impl Store for MemoryStore {
         Ok(Box::new(MemoryWriter { store: self.clone(), path: path.clone(), bytes: Vec::new() }))
     }
 
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         match self.lock().get(path) {
             Some(bytes) => {

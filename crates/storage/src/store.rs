@@ -39,6 +39,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// from writing.
     fn create(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>>;
 
+    /// Starts a new object that is `file`, a file of this machine, byte for byte, by giving that a
+    /// second name instead of copying it. Nobody may write to the file any more, under any name;
+    /// its own name may go at any time. The writer takes no bytes.
+    ///
+    /// `None` if the store cannot, for whatever reason, or is a wrapper that shows, counts or
+    /// refuses writes, which this would pass by: nothing has happened then, and who wants the
+    /// object creates it and writes its bytes.
+    fn create_linked(&self, path: &StorePath, file: &Path) -> Option<Box<dyn StoreWriter>>;
+
     /// Opens a finished object for reading. An object deleted while it is open may or may not stay
     /// readable.
     ///
@@ -62,7 +71,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// As for [`Store::list`].
     fn list_folders(&self, prefix: Option<&StorePath>) -> Result<Vec<StorePath>>;
 
-    /// When an object was written, in milliseconds since 1970 by the store's clock; `None` if the
+    /// When an object was written or published, in milliseconds since 1970 by the store's clock; `None` if the
     /// store does not know, or there is no such object.
     ///
     /// # Errors
@@ -130,6 +139,10 @@ pub trait StoreReader: fmt::Debug + Send + Sync {
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn create(&self, path: &StorePath) -> Result<Box<dyn StoreWriter>> {
         (**self).create(path)
+    }
+
+    fn create_linked(&self, path: &StorePath, file: &Path) -> Option<Box<dyn StoreWriter>> {
+        (**self).create_linked(path, file)
     }
 
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {

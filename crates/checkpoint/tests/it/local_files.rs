@@ -18,7 +18,7 @@ use millpond_state::{
     LocalFile, MaxParallelism, Result, SubtaskId,
 };
 use millpond_storage::{
-    MemoryStore, ObjectInfo, Store, StoreExt, StorePath, StoreReader, StoreWriter,
+    LocalStore, MemoryStore, ObjectInfo, Store, StoreExt, StorePath, StoreReader, StoreWriter,
 };
 use millpond_testkit::double::{FaultPlan, FaultStore, FaultTime, Operation};
 use tempfile::TempDir;
@@ -124,6 +124,27 @@ fn local_files_are_packed_into_few_objects_and_keep_their_order() {
     }
 }
 
+#[test]
+fn large_files_become_objects_by_a_second_name_where_the_store_has_files_of_this_machine() {
+    let folder = TempDir::new().unwrap();
+    let files = local_files(folder.path(), &[9 * MIB, 1, 9 * MIB]);
+    let store = LocalStore::create(folder.path().join("store")).unwrap();
+    let storage = CheckpointStorage::new(Arc::new(store.clone()));
+    let (part, _) = write(&storage, &files, &CancelFlag::new()).unwrap();
+    let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
+    let mut linked = 0;
+    for (logical, object) in native(&part).placed_files() {
+        let at = store.root().join(object.name());
+        let bytes = std::fs::read(&at).unwrap();
+        assert_eq!((object.bytes(), object.crc32()), (bytes.len() as u64, crc32(&bytes)));
+        let Some(file) = files.iter().find(|file| file.name == logical.name) else { continue };
+        let is_large = logical.bytes == 9 * MIB as u64;
+        assert_eq!(inode(&at) == inode(&file.path), is_large, "{}", logical.name);
+        linked += usize::from(is_large);
+    }
+    assert_eq!(linked, 2);
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
@@ -217,6 +238,10 @@ impl Store for Meeting {
         }
         Ok(Box::new(Cancelling(self.inner.create(path)?, self.cancel.clone(), 0)))
     }
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> millpond_storage::Result<Box<dyn StoreReader>> {
         self.inner.open(path)
     }

@@ -198,6 +198,10 @@ impl Store for Shared {
         Ok(Box::new(LosingWriter(self.0.inner.create(path)?, Arc::clone(&self.0))))
     }
 
+    fn create_linked(&self, _: &StorePath, _: &std::path::Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> millpond_storage::Result<Box<dyn StoreReader>> {
         self.0.inner.open(path)
     }

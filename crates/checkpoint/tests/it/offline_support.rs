@@ -156,6 +156,10 @@ impl Store for FullStore {
         }
     }
 
+    fn create_linked(&self, _: &StorePath, _: &std::path::Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         self.store.open(path)
     }

@@ -7,9 +7,9 @@
 use core::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What is at a path. Symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// What is at `path`; `None` if nothing is.
     fn entry(&self, path: &Path) -> io::Result<Option<DiskEntry>>;
-    /// When the file at `path` was last written.
+    /// When the file at `path` was last written, or given a name.
     fn written_at(&self, path: &Path) -> io::Result<SystemTime>;
     /// `path`, absolute and without symbolic links.
     fn real_path(&self, path: &Path) -> io::Result<PathBuf>;
@@ -114,7 +114,11 @@ impl Disk for OsDisk {
     }
 
     fn written_at(&self, path: &Path) -> io::Result<SystemTime> {
-        fs::symlink_metadata(path)?.modified()
+        let found = fs::symlink_metadata(path)?;
+        // A link leaves the time of the last write as it was.
+        let (seconds, nanos) = (found.ctime(), found.ctime_nsec());
+        let since = Duration::new(seconds.try_into().unwrap_or(0), nanos.try_into().unwrap_or(0));
+        Ok(found.modified()?.max(SystemTime::UNIX_EPOCH + since))
     }
 
     fn real_path(&self, path: &Path) -> io::Result<PathBuf> {

@@ -3,7 +3,8 @@
 //!
 //! **Publishing**, in this order: write a temporary file in the object's own folder, sync the
 //! file, link it to its final name (which fails if that exists: the atomic create-if-absent),
-//! remove the temporary name, sync the folder. Folders are made on the way, each made durable by
+//! remove the temporary name, sync the folder. A file of this machine that will never change is
+//! linked to the temporary name instead of written. Folders are made on the way, each made durable by
 //! syncing the one it is in. **Deleting**: remove the name, sync the folder, remove folders that
 //! have become empty.
 //!
@@ -42,7 +43,7 @@ use std::time::SystemTime;
 use self::disk::{Disk, DiskEntry, DiskFile, OsDisk};
 use self::folders::{Folders, create_root};
 use self::reader::LocalReader;
-use self::writer::LocalWriter;
+use self::writer::{LinkedWriter, LocalWriter, Unpublished};
 use crate::error::{Effect, ErrorKind, Result, StorageError};
 use crate::path::{StorePath, segment_defect};
 use crate::store::{ObjectInfo, Store, StoreReader, StoreWriter};
@@ -192,21 +193,49 @@ impl LocalStore {
             self.folders.ensure(&folder)?;
         }
         let folder = self.folders.locate(path.parent().as_ref());
-        let (temporary, file) = self.create_file(&folder).map_err(|error| {
+        let disk = &self.folders.disk;
+        let create = |temporary: &Path| disk.create_file(temporary);
+        let file = self.at_temporary_name(&folder, create).map_err(|error| {
             let message = "cannot create a temporary file";
             self.folders.error(error, Effect::DidNotHappen, message, Some(path))
         })?;
-        Ok(LocalWriter::new(Arc::clone(&self.folders), path.clone(), temporary, file))
+        Ok(LocalWriter::new(self.unpublished(path, file)))
     }
 
-    /// Creates a file of a new temporary name in `folder`.
-    fn create_file(&self, folder: &Path) -> io::Result<(PathBuf, Box<dyn DiskFile>)> {
+    /// Makes the folder of `path` and, in it, a temporary name of `file`.
+    fn link_temporary(&self, path: &StorePath, file: &Path) -> Result<Option<LinkedWriter>> {
+        if let Some(folder) = path.parent() {
+            self.folders.ensure(&folder)?;
+        }
+        let folder = self.folders.locate(path.parent().as_ref());
+        let disk = &self.folders.disk;
+        let link = |temporary: &Path| {
+            disk.link(file, temporary)?;
+            disk.open_file(temporary)
+        };
+        let Ok(file) = self.at_temporary_name(&folder, link) else {
+            self.folders.prune(path.parent());
+            return Ok(None);
+        };
+        Ok(LinkedWriter::new(self.unpublished(path, file)).ok())
+    }
+
+    fn unpublished(&self, path: &StorePath, file: (PathBuf, Box<dyn DiskFile>)) -> Unpublished {
+        Unpublished::new(Arc::clone(&self.folders), path.clone(), file)
+    }
+
+    /// Has `make` make a file of a new temporary name in `folder`.
+    fn at_temporary_name(
+        &self,
+        folder: &Path,
+        make: impl Fn(&Path) -> io::Result<Box<dyn DiskFile>>,
+    ) -> io::Result<(PathBuf, Box<dyn DiskFile>)> {
         let process = std::process::id();
         for _ in 0..TEMPORARY_NAMES_MAX {
             let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
             let name = format!("{TEMPORARY_PREFIX}{}-{process}-{number}", self.tag);
             let temporary = folder.join(name);
-            match self.folders.disk.create_file(&temporary) {
+            match make(&temporary) {
                 Ok(file) => return Ok((temporary, file)),
                 // Left by a dead process that had our number (in a container they recur).
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -274,6 +303,14 @@ impl Store for LocalStore {
                 self.folders.forget(&folder);
             }
         }
+    }
+
+    fn create_linked(&self, path: &StorePath, file: &Path) -> Option<Box<dyn StoreWriter>> {
+        if !self.folders.disk.has_real_files() || self.check_free(path).is_err() {
+            return None;
+        }
+        let writer = self.link_temporary(path, file).ok()??;
+        Some(Box::new(writer))
     }
 
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {

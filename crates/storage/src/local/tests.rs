@@ -30,7 +30,8 @@ struct Probe {
 
 impl Probe {
     fn show(&self, path: &Path) -> String {
-        let path = path.strip_prefix(&self.root).unwrap().to_str().unwrap();
+        let Ok(path) = path.strip_prefix(&self.root) else { return "elsewhere".to_owned() };
+        let path = path.to_str().unwrap();
         match path.split_once(TEMPORARY_PREFIX) {
             Some((folder, _)) => format!("{folder}.tmp"),
             None if path.is_empty() => ".".to_owned(),
@@ -64,7 +65,8 @@ impl Disk for Probe {
     }
 
     fn open_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        OsDisk.open_file(path)
+        let file = OsDisk.open_file(path)?;
+        Ok(Box::new(ProbeFile { probe: self.clone(), name: self.show(path), file }))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -105,7 +107,7 @@ impl Disk for Probe {
     }
 
     fn has_real_files(&self) -> bool {
-        false
+        true
     }
 }
 
@@ -204,6 +206,81 @@ fn publishing_syncs_file_before_link_and_each_folder_after_its_new_name() {
             "sync folder a/b"
         ]
     );
+}
+
+const PUBLISH_A_LINK: [&str; 7] = [
+    "mkdir a",
+    "sync folder .",
+    "link elsewhere a/.tmp",
+    "sync file a/.tmp",
+    "link a/.tmp a/b",
+    "unlink a/.tmp",
+    "sync folder a",
+];
+
+fn publish_linked(store: &LocalStore, file: &Path) -> Option<Result<ObjectInfo>> {
+    Some(store.create_linked(&path("a/b"), file)?.finish())
+}
+
+#[test]
+fn a_linked_object_is_durable_before_it_is_visible() {
+    let (_folder, log, store) = probed(None);
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(elsewhere.path(), b"still water").unwrap();
+    let info = publish_linked(&store, elsewhere.path()).unwrap().unwrap();
+    assert_eq!(info, ObjectInfo { path: path("a/b"), len: 11 });
+    assert_eq!(taken(&log), PUBLISH_A_LINK);
+}
+
+#[test]
+fn whichever_call_of_a_link_fails_the_object_can_be_written_or_the_error_says_it_may_be_there() {
+    for (call, line) in PUBLISH_A_LINK.iter().enumerate() {
+        for moment in [Moment::Before, Moment::After] {
+            let case = format!("{moment:?} {line}");
+            let (folder, _log, store) =
+                probed(Some(Fault { call, moment, error: io::ErrorKind::Other }));
+            let elsewhere = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(elsewhere.path(), b"still water").unwrap();
+            let published = publish_linked(&store, elsewhere.path());
+            let fresh = LocalStore::open(folder.path()).unwrap();
+            let visible = !fresh.list(None).unwrap().is_empty();
+            match &published {
+                None => assert!(call <= 2 && !visible, "{case}"),
+                Some(Ok(_)) => assert!(visible && line.starts_with("unlink"), "{case}"),
+                Some(Err(error)) => {
+                    let may_be_there = error.effect() == Effect::MayHaveHappened;
+                    assert!(call > 2 && (may_be_there || !visible), "{case}");
+                }
+            }
+            assert_eq!(publish(&fresh, "a/b").is_ok(), !visible, "{case}");
+            let left = usize::from(line.starts_with("unlink") && moment == Moment::Before);
+            assert_eq!(temporaries(folder.path()), left, "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_linked_is_left_to_be_written() {
+    let (folder, _log, store) = probed(None);
+    assert!(store.create_linked(&path("a/b"), folder.path()).is_none());
+    assert!(store.create_linked(&path("a/b"), &folder.path().join("missing")).is_none());
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    publish(&store, "a/b").unwrap();
+    assert!(store.create_linked(&path("a/b"), elsewhere.path()).is_none());
+    assert_eq!(temporaries(folder.path()), 0);
+}
+
+/// Whoever deletes what is old must not take an old file for an old object.
+#[test]
+fn an_object_is_as_old_as_its_name() {
+    let (_folder, _log, store) = probed(None);
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    elsewhere.as_file().set_modified(long_ago).unwrap();
+    publish_linked(&store, elsewhere.path()).unwrap().unwrap();
+    let written = store.written_wall_ms(&path("a/b")).unwrap().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    assert!(u128::from(written) + 3_600_000 > now.as_millis(), "{written}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Writing one object: bytes go to a temporary file beside the final name; finishing syncs it,
-//! links it to the final name if that is free, and syncs the folder.
+//! Writing one object: bytes go to a temporary file beside the final name, or a temporary name goes
+//! to a file that has them; finishing syncs it, links it to the final name if that is free, and
+//! syncs the folder.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,61 +19,29 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// system has no hard links (a lack of rights has another number).
 const EPERM: i32 = 1;
 
+/// A file under a temporary name, to be published under that of an object.
 #[derive(Debug)]
-pub(super) struct LocalWriter {
+pub(super) struct Unpublished {
     folders: Arc<Folders>,
     path: StorePath,
     temporary: PathBuf,
     file: Box<dyn DiskFile>,
-    buffer: Vec<u8>,
-    len: u64,
-    /// The first failure; the object can then never be published.
-    failed: Option<(ErrorKind, String)>,
     /// Whether the temporary name is still to be removed.
     is_temporary_left: bool,
 }
 
-impl LocalWriter {
+impl Unpublished {
     pub(super) fn new(
         folders: Arc<Folders>,
         path: StorePath,
-        temporary: PathBuf,
-        file: Box<dyn DiskFile>,
+        (temporary, file): (PathBuf, Box<dyn DiskFile>),
     ) -> Self {
-        let buffer = Vec::new();
-        let (len, failed, is_temporary_left) = (0, None, true);
-        Self { folders, path, temporary, file, buffer, len, failed, is_temporary_left }
+        Self { folders, path, temporary, file, is_temporary_left: true }
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.buffer.len().saturating_add(bytes.len()) > BUFFER_BYTES {
-            self.flush()?;
-        }
-        if bytes.len() >= BUFFER_BYTES {
-            self.file.append(bytes).map_err(|error| self.did_not(error, "cannot write"))?;
-        } else {
-            self.buffer.extend_from_slice(bytes);
-        }
-        self.len = self.len.saturating_add(bytes.len() as u64);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if !self.buffer.is_empty() {
-            self.file.append(&self.buffer).map_err(|error| self.did_not(error, "cannot write"))?;
-            self.buffer.clear();
-        }
-        Ok(())
-    }
-
-    /// Writes the rest and makes the content durable, still under the temporary name.
-    fn complete(&mut self) -> Result<()> {
-        self.check_not_failed()?;
-        self.flush()?;
-        self.file.sync().map_err(|error| self.did_not(error, "cannot make the file durable"))
-    }
-
+    /// Makes the content durable, then the object visible, then its name durable.
     fn publish(&mut self) -> Result<()> {
+        self.file.sync().map_err(|error| self.did_not(error, "cannot make the file durable"))?;
         let target = self.folders.locate(Some(&self.path));
         self.folders
             .disk
@@ -102,21 +71,75 @@ impl LocalWriter {
         self.folders.error(error, Effect::DidNotHappen, message, Some(&self.path))
     }
 
+    fn remove_temporary(&mut self) {
+        if core::mem::take(&mut self.is_temporary_left) {
+            // What cannot be removed stays invisible until the temporaries are swept.
+            let _ = self.folders.disk.remove_file(&self.temporary);
+        }
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        if self.is_temporary_left {
+            self.remove_temporary();
+            self.folders.prune(self.path.parent());
+        }
+    }
+}
+
+/// An object that is written.
+#[derive(Debug)]
+pub(super) struct LocalWriter {
+    unpublished: Unpublished,
+    buffer: Vec<u8>,
+    len: u64,
+    /// The first failure; the object can then never be published.
+    failed: Option<(ErrorKind, String)>,
+}
+
+impl LocalWriter {
+    pub(super) const fn new(unpublished: Unpublished) -> Self {
+        Self { unpublished, buffer: Vec::new(), len: 0, failed: None }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.buffer.len().saturating_add(bytes.len()) > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            self.append_to_file(bytes)?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn append_to_file(&mut self, bytes: &[u8]) -> Result<()> {
+        let appended = self.unpublished.file.append(bytes);
+        appended.map_err(|error| self.unpublished.did_not(error, "cannot write"))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            let mut gathered = core::mem::take(&mut self.buffer);
+            self.append_to_file(&gathered)?;
+            gathered.clear();
+            self.buffer = gathered;
+        }
+        Ok(())
+    }
+
     fn check_not_failed(&self) -> Result<()> {
         match &self.failed {
             None => Ok(()),
             Some((kind, first)) => {
                 let message = format!("an earlier write failed ({first}), nothing is published");
                 let error = StorageError::new(*kind, Effect::DidNotHappen, message);
-                Err(self.folders.placed(error, Some(&self.path)))
+                let Unpublished { folders, path, .. } = &self.unpublished;
+                Err(folders.placed(error, Some(path)))
             }
-        }
-    }
-
-    fn remove_temporary(&mut self) {
-        if core::mem::take(&mut self.is_temporary_left) {
-            // What cannot be removed stays invisible until the temporaries are swept.
-            let _ = self.folders.disk.remove_file(&self.temporary);
         }
     }
 }
@@ -130,21 +153,43 @@ impl StoreWriter for LocalWriter {
     }
 
     fn finish(mut self: Box<Self>) -> Result<ObjectInfo> {
-        self.complete()?;
-        self.publish()?;
-        Ok(ObjectInfo { path: self.path.clone(), len: self.len })
+        self.check_not_failed()?;
+        self.flush()?;
+        self.unpublished.publish()?;
+        Ok(ObjectInfo { path: self.unpublished.path.clone(), len: self.len })
     }
 
     fn abort(self: Box<Self>) {}
 }
 
-impl Drop for LocalWriter {
-    fn drop(&mut self) {
-        if self.is_temporary_left {
-            self.remove_temporary();
-            self.folders.prune(self.path.parent());
-        }
+/// An object that is another file too.
+#[derive(Debug)]
+pub(super) struct LinkedWriter {
+    unpublished: Unpublished,
+    len: u64,
+}
+
+impl LinkedWriter {
+    pub(super) fn new(unpublished: Unpublished) -> io::Result<Self> {
+        let len = unpublished.file.len()?;
+        Ok(Self { unpublished, len })
     }
+}
+
+impl StoreWriter for LinkedWriter {
+    fn write(&mut self, _: &[u8]) -> Result<()> {
+        let message = "an object that is another file too takes no bytes";
+        let error = StorageError::new(ErrorKind::Unsupported, Effect::DidNotHappen, message);
+        let Unpublished { folders, path, .. } = &self.unpublished;
+        Err(folders.placed(error, Some(path)))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<ObjectInfo> {
+        self.unpublished.publish()?;
+        Ok(ObjectInfo { path: self.unpublished.path.clone(), len: self.len })
+    }
+
+    fn abort(self: Box<Self>) {}
 }
 
 /// What a failed link means, and whether the name may be there all the same.

@@ -16,6 +16,10 @@ impl Store for StickyStore {
         self.0.create(path)
     }
 
+    fn create_linked(&self, _: &StorePath, _: &std::path::Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         self.0.open(path)
     }

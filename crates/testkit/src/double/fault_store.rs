@@ -248,6 +248,10 @@ impl Store for FaultStore {
         Ok(Box::new(FaultWriter { inner, path: path.clone(), control, poisoned: false }))
     }
 
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         let call = Call::new(Operation::Open, path);
         let inner = call.run(&self.control, || self.inner.open(path))?;

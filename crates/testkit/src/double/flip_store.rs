@@ -29,6 +29,10 @@ impl Store for FlipStore {
         self.inner.create(path)
     }
 
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         let inner = self.inner.open(path)?;
         if *path != self.path {

@@ -57,6 +57,10 @@ impl Store for ReplaceStore {
         self.inner.create(path)
     }
 
+    fn create_linked(&self, _: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        None
+    }
+
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {
         match self.shown.get(path) {
             None => self.inner.open(path),

@@ -20,6 +20,7 @@ enum Fault {
     FailedFinishSwallowed,
     FailedFinishUnsure,
     EveryTenthFinishFails,
+    LinkIsAnEmptyObject,
     UrlWithoutScheme,
     UrlWithPassword,
     OffsetIgnored,
@@ -76,6 +77,7 @@ const CAUGHT_BY: &[(Fault, &[&str])] = &[
             "creators_and_deleters_in_one_folder_do_not_disturb_each_other",
         ],
     ),
+    (Fault::LinkIsAnEmptyObject, &["a_linked_object_is_published_like_one_that_was_written"]),
     (Fault::UrlWithoutScheme, &["the_url_has_a_scheme"]),
     (Fault::UrlWithPassword, &["the_url_has_a_scheme"]),
     (Fault::OffsetIgnored, &["a_range_is_read_at_its_offset", "one_reader_serves_many_threads"]),
@@ -166,6 +168,10 @@ impl Store for BrokenStore {
             store: Arc::clone(&self.inner),
             finishes: Arc::clone(&self.finishes),
         }))
+    }
+
+    fn create_linked(&self, path: &StorePath, _: &Path) -> Option<Box<dyn StoreWriter>> {
+        (self.fault == Fault::LinkIsAnEmptyObject).then(|| self.create(path).ok())?
     }
 
     fn open(&self, path: &StorePath) -> Result<Box<dyn StoreReader>> {

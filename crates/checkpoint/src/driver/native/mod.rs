@@ -156,7 +156,11 @@ impl Target<'_> {
         files: &[LocalFile],
         packed: &[usize],
     ) -> StateResult<(NewObject, Vec<(usize, Written)>)> {
-        let mut object = NewObject::create(self.store, name)?;
+        let linked = match packed {
+            [alone] => files.get(*alone).and_then(|it| NewObject::link(self.store, &name, it)),
+            _ => None,
+        };
+        let mut object = linked.map_or_else(|| NewObject::create(self.store, name), Ok)?;
         let mut all = Vec::new();
         for (at, file) in packed.iter().filter_map(|at| Some((*at, files.get(*at)?))) {
             let mut draft = self.draft_of(file);

@@ -46,6 +46,8 @@ pub(super) struct Part {
 pub(super) struct NewObject {
     name: String,
     writer: Box<dyn StoreWriter>,
+    /// The writer has the bytes already.
+    is_linked: bool,
     bytes: u64,
     hasher: Hasher,
 }
@@ -54,7 +56,15 @@ impl NewObject {
     pub(super) fn create(store: &dyn Store, name: String) -> StateResult<Self> {
         let path = StorePath::new(&name).map_err(cannot_write)?;
         let writer = store.create(&path).map_err(cannot_write)?;
-        Ok(Self { name, writer, bytes: 0, hasher: Hasher::new() })
+        Ok(Self { name, writer, is_linked: false, bytes: 0, hasher: Hasher::new() })
+    }
+
+    /// A new object that is `file`: to be appended to it, and nothing else. `None` if the store
+    /// has to be given the bytes.
+    pub(super) fn link(store: &dyn Store, name: &str, file: &LocalFile) -> Option<Self> {
+        let writer = store.create_linked(&StorePath::new(name).ok()?, &file.path)?;
+        let name = name.to_owned();
+        Some(Self { name, writer, is_linked: true, bytes: 0, hasher: Hasher::new() })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -78,7 +88,7 @@ impl NewObject {
 
     /// Publishes the object. One that may be there in spite of an error is deleted again.
     pub(super) fn finish(self, store: &dyn Store) -> Result<FileHandle> {
-        let Self { name, writer, bytes, hasher } = self;
+        let Self { name, writer, bytes, hasher, is_linked: _ } = self;
         if let Err(error) = writer.finish() {
             if error.effect() != Effect::DidNotHappen {
                 remove(store, &name);
@@ -106,7 +116,9 @@ struct PartSink<'o> {
 impl FileSink for PartSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> StateResult<()> {
         self.stop.check()?;
-        self.object.writer.write(bytes).map_err(cannot_write)?;
+        if !self.object.is_linked {
+            self.object.writer.write(bytes).map_err(cannot_write)?;
+        }
         self.hasher.update(bytes);
         self.object.bytes += bytes.len() as u64;
         Draft::write(self.draft, bytes);

@@ -90,6 +90,7 @@ macro_rules! __storage_behaviours {
             a_dropped_writer_leaves_nothing
             publishing_over_an_existing_name_changes_nothing
             a_name_is_free_again_after_an_abort
+            a_linked_object_is_published_like_one_that_was_written
             of_two_open_writers_the_first_to_finish_wins
             a_name_cannot_be_both_object_and_folder
             encoders_write_through_the_adapter

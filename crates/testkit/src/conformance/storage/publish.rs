@@ -1,6 +1,8 @@
 //! Writing and publishing.
 
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millpond_storage::{
     Effect, ErrorKind, ObjectInfo, Store, StoreExt as _, WriteAdapter, redact_url,
@@ -84,6 +86,53 @@ pub fn a_name_is_free_again_after_an_abort(store: &dyn Store) -> Verdict {
     put(store, "a", b"kept")?;
     ensure_eq!(store.read_all(&path("a")?)?, b"kept", "content");
     Ok(())
+}
+
+/// An object that is a second name of a file appears when it is finished and not before, takes no
+/// bytes, never replaces another, and stays when the file's own name goes.
+pub fn a_linked_object_is_published_like_one_that_was_written(store: &dyn Store) -> Verdict {
+    let file = LinkTarget::create(b"of the file")?;
+    let linked = |name| Ok::<_, Violation>(store.create_linked(&path(name)?, &file.0));
+    let Some(mut writer) = linked("chk-1/a")? else { return Ok(()) };
+    ensure_eq!(names(store, None)?, NONE, "objects before it is finished");
+    failed(writer.write(b"more"), ErrorKind::Unsupported, "write to a linked object")?;
+    drop(writer);
+    ensure_eq!(names(store, None)?, NONE, "objects after a linked one was given up");
+    let (Some(one), Some(two)) = (linked("chk-1/a")?, linked("chk-1/a")?) else {
+        return Err(Violation::new("a store that could link to a file cannot any more"));
+    };
+    let info = one.finish()?;
+    ensure_eq!(info, ObjectInfo { path: path("chk-1/a")?, len: 11 }, "what finish says");
+    failed(two.finish(), ErrorKind::AlreadyExists, "second finish")?;
+    drop(file);
+    ensure_eq!(store.read_all(&path("chk-1/a")?)?, b"of the file", "content");
+    ensure_eq!(names(store, None)?, ["chk-1/a"], "objects");
+    store.delete(&path("chk-1/a")?)?;
+    ensure_eq!(names(store, None)?, NONE, "objects after the deletion");
+    Ok(())
+}
+
+/// A file of this machine; its name goes when this does.
+struct LinkTarget(PathBuf);
+
+impl LinkTarget {
+    fn create(bytes: &[u8]) -> Verdict<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("millpond-linked-{}-{number}", std::process::id());
+        let target = Self(std::env::temp_dir().join(name));
+        let written = std::fs::write(&target.0, bytes);
+        written
+            .map_err(|error| Violation::new(format!("cannot write a file to link to: {error}")))?;
+        Ok(target)
+    }
+}
+
+impl Drop for LinkTarget {
+    fn drop(&mut self) {
+        // It is in the folder for what is temporary.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Of two open writers of one name the first to finish wins.
