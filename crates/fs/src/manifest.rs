@@ -29,7 +29,7 @@ pub(crate) struct Manifest {
     pub(crate) groups: KeyGroupRange,
     /// Entries of each of these key groups, of maps user keys.
     pub(crate) group_entries: Vec<u64>,
-    /// The key groups that count, for each segment.
+    /// For each segment, the first and the last key group that counts and that it has something of.
     pub(crate) segments: Vec<KeyGroupRange>,
 }
 

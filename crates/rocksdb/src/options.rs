@@ -61,7 +61,9 @@ pub struct RocksDbOptions {
     pub block_size: usize,
     /// Bits of bloom filter for each key; 0 for none.
     pub bloom_bits_per_key: f64,
-    /// Threads for flushes and compactions. RocksDB has one pool for a process.
+    /// Threads for flushes and compactions, of which RocksDB has one pool for a process: as many as
+    /// there are processors, from 2 to 4, and 2 with little memory. With more of them than
+    /// processors, compactions take from whoever writes state.
     pub max_background_jobs: i32,
     /// Files that one instance keeps open; -1 for all.
     pub max_open_files: i32,
@@ -75,6 +77,11 @@ pub struct RocksDbOptions {
     pub rocksdb_options: String,
     /// What `rocksdb_options` starts from.
     pub(crate) profile: RocksDbProfile,
+}
+
+/// How many threads this process may run at once.
+fn processors() -> i32 {
+    std::thread::available_parallelism().map_or(2, |it| it.get().try_into().unwrap_or(i32::MAX))
 }
 
 impl RocksDbOptions {
@@ -99,7 +106,7 @@ impl RocksDbOptions {
             max_bytes_for_level_base: 256 << 20,
             block_size: 4 << 10,
             bloom_bits_per_key: 10.0,
-            max_background_jobs: 4,
+            max_background_jobs: processors().clamp(2, 4),
             max_open_files: -1,
             periodic_compaction_seconds: 30 * 24 * 3600,
             transfer_threads: 4,
