@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 
 use millpond_rocksdb::{RocksDbBackendFactory, RocksDbOptions};
 use millpond_state::{EntryKey, MaxParallelism};
-use rocksdb::{ColumnFamilyDescriptor, DB, ReadOptions, SliceTransform, WriteOptions};
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, Options, ReadOptions, SliceTransform, WaitForCompactOptions,
+    WriteOptions,
+};
 
 use super::case::{Access, Kind};
 use super::hash_floor::{Stamp, push_element, visit_elements};
@@ -32,13 +36,14 @@ pub(super) struct RocksDbFloor<V, S> {
 
 struct Database {
     db: DB,
+    options: Options,
     read: ReadOptions,
     write: WriteOptions,
     max: MaxParallelism,
     /// For values that are being put together.
     buffer: Vec<u8>,
     // Last, so that it is removed after the database is closed.
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// A folder that goes with the database in it.
@@ -51,18 +56,35 @@ impl Drop for Folder {
 }
 
 impl Database {
-    fn open(folder: &Path) -> Result<Self> {
+    /// An empty database below `folder`.
+    fn create(folder: &Path) -> Result<Self> {
         let folder = Folder(folder.join("floor"));
         let factory = RocksDbBackendFactory::create(RocksDbOptions::new(folder.0.join("budget")))?;
         let mut options = factory.database_options()?;
         // The backend's keys tell by themselves where an entry ends; these by their length.
         options.set_prefix_extractor(SliceTransform::create_fixed_prefix(ENTRY_BYTES));
+        Self::open(options, folder)
+    }
+
+    fn open(options: Options, folder: Folder) -> Result<Self> {
         let family = ColumnFamilyDescriptor::new("default", options.clone());
         let db = DB::open_cf_descriptors(&options, folder.0.join("db"), [family])?;
         let mut write = WriteOptions::default();
         write.disable_wal(true);
         let (read, max, buffer) = (ReadOptions::default(), max_parallelism()?, Vec::new());
-        Ok(Self { db, read, write, max, buffer, _folder: folder })
+        Ok(Self { db, options, read, write, max, buffer, folder })
+    }
+
+    /// Another database with the same entries: hard links to the files of this one.
+    fn copy(&self) -> Result<Self> {
+        let folder = Folder(self.folder.0.with_extension("copy"));
+        std::fs::create_dir_all(&folder.0)?;
+        self.db.flush()?;
+        self.db.wait_for_compact(&WaitForCompactOptions::default())?;
+        Checkpoint::new(&self.db)?.create_checkpoint(folder.0.join("db"))?;
+        let mut options = self.options.clone();
+        options.set_error_if_exists(false);
+        Self::open(options, folder)
     }
 
     /// Key group, kind of state, key.
@@ -150,7 +172,7 @@ fn live<S: Stamp>(stored: &[u8], now_ms: i64) -> Option<&[u8]> {
 
 impl<V: Payload, S: Stamp> RocksDbFloor<V, S> {
     pub(super) fn new(folder: &Path, value_bytes: usize) -> Result<Self> {
-        let database = Database::open(folder)?;
+        let database = Database::create(folder)?;
         let value = V::template(value_bytes);
         Ok(Self { database, ticker: Ticker::new(), value, stamp: PhantomData })
     }
@@ -388,6 +410,12 @@ impl<V: Payload, S: Stamp> Subject for RocksDbFloor<V, S> {
             Kind::Reducing | Kind::Aggregating => self.run_folded(access, &all)?,
         };
         Ok(())
+    }
+
+    fn copy(&mut self) -> Result<Option<Box<dyn Subject>>> {
+        let Self { ticker, value, stamp, .. } = self;
+        let database = self.database.copy()?;
+        Ok(Some(Box::new(Self { database, ticker: *ticker, value: value.clone(), stamp: *stamp })))
     }
 
     fn run(&mut self, access: Access, accesses: &Accesses) -> Result<u64> {

@@ -10,6 +10,12 @@ pub(super) trait Subject {
     /// the numbers, and lists of as many elements as the case reads.
     fn preset(&mut self, access: Access, keys: u64) -> Result<()>;
 
+    /// Another subject that starts from the state that this one has, which no access has changed
+    /// since it was filled. `None` if filling one anew is as quick.
+    fn copy(&mut self) -> Result<Option<Box<dyn Subject>>> {
+        Ok(None)
+    }
+
     /// Does the accesses and returns a checksum of what they read.
     fn run(&mut self, access: Access, accesses: &Accesses) -> Result<u64>;
 
