@@ -68,11 +68,16 @@ bench-peers: tools ## fs beside cobble, another Rust engine for streaming state 
 	cd benches/peers && $(CARGO) run --locked --release -- access 5000000 100
 	cd benches/peers && $(CARGO) run --locked --release -- access 5000000 8
 
-bench-results: build ## measure anew what docs/bench keeps, on this machine (some ten minutes)
+# Records so that each run lasts some seconds: with fewer no checkpoint of the interval is taken.
+BENCH_JOB := --rounds 3 --interval off,1s --incremental true --raw --json
+
+bench-results: build ## measure anew what docs/bench keeps, on this machine (half an hour)
 	$(MILLPOND) bench state --raw --rounds 3 --json > docs/bench/state.jsonl
 	$(MILLPOND) bench snapshot --json > docs/bench/snapshot.jsonl
 	$(MILLPOND) bench restore --keys 100000,500000,2000000 --json > docs/bench/restore.jsonl
-	$(MILLPOND) bench job --interval off,1s --incremental true --raw --json > docs/bench/job.jsonl
+	$(MILLPOND) bench job --state-backend memory --records 200000000 $(BENCH_JOB) > docs/bench/job.jsonl
+	$(MILLPOND) bench job --state-backend fs --records 100000000 $(BENCH_JOB) >> docs/bench/job.jsonl
+	$(MILLPOND) bench job --state-backend rocksdb --records 20000000 $(BENCH_JOB) >> docs/bench/job.jsonl
 
 plots: build ## draw the plots in docs/bench from the results that are kept there
 	$(MILLPOND) bench plot docs/bench/*.jsonl --out docs/bench

@@ -133,7 +133,7 @@ fn jobs(records: &[&Record]) -> Option<Plot> {
     let first = records.first()?;
     let what = format!(
         "{} records, {} keys, parallelism {}",
-        short(first.ops as f64),
+        range_of(records.iter().map(|record| record.ops)),
         short(first.keys as f64),
         first.job.parallelism.unwrap_or(1)
     );
@@ -144,6 +144,15 @@ fn jobs(records: &[&Record]) -> Option<Plot> {
     });
     let svg = bars::draw(&heading, &groups, "records a second (logarithmic)");
     Some(Plot { file_name: "job.svg".to_owned(), svg })
+}
+
+/// The least and the most of some numbers, or the one that they all are.
+fn range_of(numbers: impl Iterator<Item = u64> + Clone) -> String {
+    let (least, most) = (numbers.clone().min().unwrap_or(0), numbers.max().unwrap_or(0));
+    if least == most {
+        return short(most as f64);
+    }
+    format!("{} to {}", short(least as f64), short(most as f64))
 }
 
 fn latency(records: &[&Record]) -> Option<Plot> {
