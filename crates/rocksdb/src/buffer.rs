@@ -248,6 +248,16 @@ impl Buffer {
         }
     }
 
+    /// Asks for what [`Self::get_known`] will read of a key, without waiting for it: the misses of
+    /// a batch are then under way together.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: &Key<'_>) {
+        if !self.active.prefetch(key) {
+            let mut frozen = self.view.unlanded.iter().chain(&self.view.landed);
+            frozen.any(|generation| generation.prefetch(key));
+        }
+    }
+
     #[inline]
     fn look_up(&self, key: &Key<'_>) -> Known {
         let mut operands = false;

@@ -76,6 +76,7 @@ impl Tables {
             return Ok(found.map(|value| value.map(|value| push(read, &value))).collect());
         };
         buffer.catch_up();
+        keys.clone().for_each(|key| buffer.prefetch(&Key::new(key)));
         let known: Vec<_> = keys.clone().map(|key| buffer.get_known(&Key::new(key))).collect();
         let unknown = keys.clone().zip(&known).filter(|(_, known)| known.is_none());
         let unknown: Vec<&[u8]> = unknown.map(|(key, _)| key).collect();

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashTable;
 use millpond_state::{Result, check_value_len};
+use prefetch_index::prefetch_index;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::arena::{Arena, PAGED_BYTES_MAX};
@@ -58,6 +59,9 @@ impl<'k> Key<'k> {
 const fn fold(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
+
+/// Bytes of a record that are asked for: those of one with a short key and value.
+const PREFETCHED_BYTES: usize = 48;
 
 /// Where a record is, with its hash, so that the table grows without reading records.
 struct Slot {
@@ -163,6 +167,24 @@ impl Generation {
     #[inline]
     pub(crate) fn record(&self, at: u32) -> Record<'_> {
         Record::decode(self.arena.get(at))
+    }
+
+    /// Asks for the cache lines that a record starts with, without waiting for them.
+    #[inline]
+    pub(crate) fn prefetch_record(&self, at: u32) {
+        let bytes = self.arena.get(at);
+        prefetch_index(bytes, 0);
+        prefetch_index(bytes, PREFETCHED_BYTES);
+    }
+
+    /// As [`Self::prefetch_record`], of the record that a key probably has; tells if there is one.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: &Key<'_>) -> bool {
+        let slot = self.index.find(spread(key.hash), |slot| slot.hash == key.hash);
+        if let Some(slot) = slot {
+            self.prefetch_record(slot.at);
+        }
+        slot.is_some()
     }
 
     /// Where the record of a key is.

@@ -33,6 +33,9 @@ use crate::tuning::map_read_options;
 /// Records written between two looks at whether they are still wanted.
 const CHECK_RECORDS: usize = 1_024;
 
+/// How many records before its turn a record is asked for: their order is not that of memory.
+const PREFETCH_AHEAD: usize = 16;
+
 /// Generations that are kept for reading after they have landed, if memory has room for so many: a
 /// look costs a cache miss in each of them, which a read of the database costs many times over.
 pub(super) const LANDED_KEPT: usize = 8;
@@ -320,6 +323,9 @@ impl Landing {
                 self.written_bytes.store(written, Ordering::Relaxed);
             }
             left = rest;
+            if let Some(ahead) = left.get(PREFETCH_AHEAD) {
+                generation.prefetch_record(*ahead);
+            }
             let record = generation.record(*at);
             if record.kind == Kind::Map {
                 let own =
