@@ -8,9 +8,9 @@
 //!
 //! Restores bring the files of 2 instances into 3 and of 3 into 2: by links to the files of the
 //! checkpoint, and by copies, as from a store that has no files of this machine. They are held
-//! against reading every entry of the running instances and putting it again, through RocksDB's own
-//! write buffers and through the hash buffer. All must come to the same contents. All times are
-//! wall clock, one instance after the other.
+//! against reading every entry of the running instances, which have nothing else to do by then, and
+//! putting it again, with all files in the system's cache, through RocksDB's own write buffers and through the hash buffer. All must come
+//! to the same contents. All times are wall clock, one instance after the other.
 //!
 //! `MILLPOND_BENCH_SUBJECTS` (memtable, hash) and `MILLPOND_BENCH_SERIES` (quiet, busy, rescale)
 //! leave the others out.
@@ -65,7 +65,7 @@ struct Job {
     shared: SharedFiles,
     instances: Vec<RocksDbBackend>,
     checkpoints: u64,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What a checkpoint cost.
@@ -109,7 +109,7 @@ impl Job {
         let storage = CheckpointStorage::new(Arc::new(store));
         let shared = storage.open_shared_files(RegistrySettings::default()).unwrap();
         let instances = open(&factory, parallelism);
-        Self { factory, plain, storage, remote, shared, instances, checkpoints: 0, _dir: dir }
+        Self { factory, plain, storage, remote, shared, instances, checkpoints: 0, dir }
     }
 
     fn put(&mut self, number: u64, value: &[u8]) {
@@ -551,6 +551,8 @@ fn show_rescale(keys: u64, value_bytes: usize, rounds: usize, (p, q): (u32, u32)
     for _ in 0..rounds.min(3) {
         for (way, seconds) in ways.iter().zip(&mut seconds) {
             let mut running = std::mem::take(&mut job.instances);
+            settle();
+            warm(job.dir.path());
             let start = Instant::now();
             let mut instances = match *way {
                 "by links" => job.restore(&job.storage, &taken, q),
@@ -580,6 +582,37 @@ fn show_rescale(keys: u64, value_bytes: usize, rounds: usize, (p, q): (u32, u32)
         hash / copies
     );
     println!("    resident before, restored by links, and at most: {before:?}, {restored:?} MB");
+}
+
+/// Has the system's cache have all files below a folder, whichever an earlier round has read: what
+/// is compared is the work, not the disk.
+fn warm(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            warm(&path);
+        } else if let Ok(mut file) = std::fs::File::open(&path) {
+            std::io::copy(&mut file, &mut std::io::sink()).unwrap();
+        }
+    }
+}
+
+/// Waits until compactions that earlier work has left behind are over: a job that is restored has
+/// none, and the threads for them are one pool for all instances of a process.
+fn settle() {
+    let busy_ms = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        // Hundredths of seconds in user mode and in the kernel.
+        fields.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>() * 10
+    };
+    for _ in 0..300 {
+        let before = busy_ms();
+        std::thread::sleep(Duration::from_millis(400));
+        if busy_ms() - before < 20 {
+            return;
+        }
+    }
 }
 
 /// Resident memory of this process, now and at most, in MB; 0 where that is not told.
