@@ -109,6 +109,22 @@ fn add_bytes(seeds: &mut Seeds) {
     }
 }
 
+/// Golden files, where making the bytes takes more than the crates that these tests build with.
+fn add_golden(seeds: &mut Seeds) -> Fallible<()> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let files = [
+        ("segment", "segment/v1/good/every-record.seg"),
+        ("fs_manifest", "segment-manifest/v1/good/every-record.manifest"),
+        ("rocksdb_manifest", "rocksdb-manifest/v1/good/every-field.manifest"),
+    ];
+    for (target, file) in files {
+        let path = golden.join(file);
+        let name = path.file_stem().and_then(|name| name.to_str()).ok_or("no name")?;
+        add(seeds, target, name, fs::read(&path)?);
+    }
+    Ok(())
+}
+
 fn seeds() -> Fallible<Seeds> {
     let mut seeds = Seeds::new();
     add_checkpoints(&mut seeds, "full", false)?;
@@ -119,9 +135,7 @@ fn seeds() -> Fallible<Seeds> {
     add_codec(&mut seeds, "absent", &None::<(i32, Option<String>)>)?;
     add_texts(&mut seeds);
     add_bytes(&mut seeds);
-    let golden = "golden/segment/v1/good/every-record.seg";
-    let segment = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(golden))?;
-    add(&mut seeds, "segment", "every-record", segment);
+    add_golden(&mut seeds)?;
     Ok(seeds)
 }
 

@@ -1,9 +1,9 @@
-//! The committed segment files of every version read as they did when they were written, and
-//! current code writes the same bytes.
+//! The committed segment files of every version, and the manifest of one, read as they did when they
+//! were written, and current code writes the same bytes.
 //!
 //! `BLESS=1` writes files that are missing. What is committed for a version stays as it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millpond_fs::FsBackend;
 use millpond_state::{
@@ -31,6 +31,19 @@ struct Broken {
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/segment/v1")
+}
+
+/// The manifest of a log that is the good file.
+fn manifest_path() -> PathBuf {
+    folder().join("../../segment-manifest/v1/good/every-record.manifest")
+}
+
+/// Writes a file that is missing, if asked to.
+fn bless(path: &Path, bytes: &[u8]) {
+    if std::env::var_os("BLESS").is_some() && !path.exists() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
 }
 
 impl Golden {
@@ -172,13 +185,11 @@ fn all() -> (Vec<Golden>, Vec<u8>) {
 
 #[test]
 fn current_code_writes_the_committed_bytes() {
-    let (all, _) = all();
+    let (all, manifest) = all();
+    bless(&manifest_path(), &manifest);
+    assert!(std::fs::read(manifest_path()).unwrap() == manifest, "the manifest has other bytes");
     for file in &all {
-        let path = file.path();
-        if std::env::var_os("BLESS").is_some() && !path.exists() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &file.bytes).unwrap();
-        }
+        bless(&file.path(), &file.bytes);
         assert!(file.committed() == file.bytes, "{} has other bytes", file.name);
     }
     let files = ["good", "broken"].map(|of| std::fs::read_dir(folder().join(of)).unwrap().count());
@@ -187,7 +198,8 @@ fn current_code_writes_the_committed_bytes() {
 
 #[test]
 fn the_good_file_reads_as_what_was_written() {
-    let (all, manifest) = all();
+    let (all, _) = all();
+    let manifest = std::fs::read(manifest_path()).unwrap();
     let (_factory, mut backend) = written();
     let good = all.iter().find(|file| file.broken.is_none()).unwrap();
     let found = read(&good.committed(), &manifest).unwrap();

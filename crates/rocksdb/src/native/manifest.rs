@@ -141,5 +141,7 @@ fn damaged(what: String) -> StateError {
     StateError::new(ErrorKind::Corrupt, what).context("the manifest of RocksDB's files")
 }
 
+// By its path, since the fuzz target compiles this file by itself, too.
 #[cfg(test)]
+#[path = "manifest/tests.rs"]
 mod tests;

@@ -1,6 +1,9 @@
-//! Manifests round trip, and nothing else decodes.
+//! Manifests round trip, nothing else decodes, and the committed ones of every version read as they
+//! did when they were written. `BLESS=1` writes those that are missing.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop on errors")]
+
+use std::path::Path;
 
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{StateCodecs, StateKind};
@@ -65,4 +68,70 @@ fn names_that_lead_elsewhere_and_impossible_levels_are_refused() {
     manifest.files[1].level = 64;
     let error = Manifest::decode(&manifest.encode().unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let mut manifest = example();
+    manifest.files[1].largest = vec![1; KEY_BYTES_MAX + 1];
+    let error = Manifest::decode(&manifest.encode().unwrap()).unwrap_err();
+    assert!(error.message().contains("the greatest key of a file"), "{error}");
+}
+
+/// A manifest that must be refused: its name, its bytes, and how.
+type Broken = (&'static str, Vec<u8>, ErrorKind, &'static str);
+
+fn broken(good: &Manifest) -> Vec<Broken> {
+    use ErrorKind::{Corrupt, Incompatible};
+
+    let bytes = good.encode().unwrap();
+    let changed = |change: fn(&mut Manifest)| {
+        let mut manifest = good.clone();
+        change(&mut manifest);
+        manifest.encode().unwrap()
+    };
+    let flipped = |at: usize| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x10;
+        bytes
+    };
+    let no_level = changed(|it| it.files[1].level = 64);
+    let elsewhere = changed(|it| it.files[0].name = "../000012.sst".into());
+    let backwards = changed(|it| it.files[0].smallest = vec![0, 9, 0, 0]);
+    let no_group = changed(|it| it.files[0].largest = vec![0]);
+    vec![
+        ("empty", Vec::new(), Corrupt, "varint"),
+        ("newer-version", [&[2], &bytes[1..]].concat(), Incompatible, "newer Millpond"),
+        ("flip-states", flipped(20), Corrupt, "checksum"),
+        ("cut-tail", bytes[..bytes.len() - 1].to_vec(), Corrupt, "varint"),
+        ("left-over", [&bytes[..], &[0]].concat(), Corrupt, "left over"),
+        ("name-leads-elsewhere", elsewhere, Corrupt, "no name of an SST file"),
+        ("level-out-of-range", no_level, Corrupt, "level 64"),
+        ("bounds-backwards", backwards, Corrupt, "keys that are no entries"),
+        ("bound-without-key-group", no_group, Corrupt, "keys that are no entries"),
+    ]
+}
+
+fn golden(folder: &str, name: &str) -> std::path::PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/rocksdb-manifest/v1");
+    root.join(folder).join(format!("{name}.manifest"))
+}
+
+#[test]
+fn the_committed_manifests_are_what_current_code_writes_and_are_read_or_refused_as_ever() {
+    let good = golden("good", "every-field");
+    let broken = broken(&example());
+    let mut files = vec![(good.clone(), example().encode().unwrap())];
+    files.extend(broken.iter().map(|(name, bytes, ..)| (golden("broken", name), bytes.clone())));
+    for (path, bytes) in &files {
+        if std::env::var_os("BLESS").is_some() && !path.exists() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        assert!(std::fs::read(path).unwrap() == *bytes, "{} has other bytes", path.display());
+    }
+    assert_eq!(Manifest::decode(&std::fs::read(good).unwrap()).unwrap(), example());
+    for (name, bytes, kind, message) in broken {
+        let error = Manifest::decode(&bytes).unwrap_err();
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        assert!(error.to_string().contains(message), "{name}: {error}");
+    }
+    let committed = std::fs::read_dir(golden("broken", "any").parent().unwrap()).unwrap().count();
+    assert_eq!(committed, files.len() - 1, "a committed file is left out of the tests");
 }
