@@ -9,15 +9,18 @@
 //! Numbers are decimal, padded with zeros to 6 (checkpoint) and 4 (subtask) digits; the attempt is
 //! 16 hexadecimal digits. A commit is a rename within the folder, made durable by syncing it. A
 //! subtask without rows writes no file.
+//!
+//! Invariant: the folder is touched through [`Disk`] only, so that tests see what a loss of power
+//! leaves of it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use millpond_state::{AttemptId, CheckpointId};
+use millpond_storage::{Disk, DiskEntry, DiskFile, OsDisk};
 
 use super::{Committable, PreCommit, RecoverySummary, Sink, SinkFactory, SinkRecovery};
 use crate::error::{JobError, JobErrorKind, Result};
@@ -39,13 +42,15 @@ pub trait PartFileFormat<T>: Send + Sync {
 
 /// A folder of part files: makes the sinks of its subtasks and recovers it after a crash.
 pub struct PartFiles<T> {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     format: Arc<dyn PartFileFormat<T>>,
 }
 
 impl<T> Clone for PartFiles<T> {
     fn clone(&self) -> Self {
-        Self { folder: self.folder.clone(), format: Arc::clone(&self.format) }
+        let (disk, format) = (Arc::clone(&self.disk), Arc::clone(&self.format));
+        Self { disk, folder: self.folder.clone(), format }
     }
 }
 
@@ -56,7 +61,7 @@ impl<T> std::fmt::Debug for PartFiles<T> {
 }
 
 impl<T: 'static> PartFiles<T> {
-    /// Opens the folder, making it if it is missing.
+    /// Opens the folder, making it durably if it is missing.
     ///
     /// # Errors
     /// [`JobErrorKind::Output`] if it cannot be made.
@@ -64,12 +69,21 @@ impl<T: 'static> PartFiles<T> {
         folder: impl Into<PathBuf>,
         format: impl PartFileFormat<T> + 'static,
     ) -> Result<Self> {
+        Self::create_on(Arc::new(OsDisk), folder, format)
+    }
+
+    /// As [`Self::create`], on another file system than the kernel's.
+    ///
+    /// # Errors
+    /// As of [`Self::create`].
+    pub fn create_on(
+        disk: Arc<dyn Disk>,
+        folder: impl Into<PathBuf>,
+        format: impl PartFileFormat<T> + 'static,
+    ) -> Result<Self> {
         let folder = folder.into();
-        fs::create_dir_all(&folder).map_err(|error| failed("cannot make", &folder, error))?;
-        if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
-        }
-        Ok(Self { folder, format: Arc::new(format) })
+        disk.create_folders(&folder).map_err(|error| failed("cannot make", &folder, error))?;
+        Ok(Self { disk, folder, format: Arc::new(format) })
     }
 
     /// The sink of subtask `subtask` in execution attempt `attempt`.
@@ -98,29 +112,27 @@ impl<T: 'static> PartFiles<T> {
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        let read = || -> std::io::Result<Vec<String>> {
-            let mut names = Vec::new();
-            for entry in fs::read_dir(&self.folder)? {
-                if let Some(name) = entry?.file_name().to_str() {
-                    names.push(name.to_owned());
-                }
-            }
-            names.sort_unstable();
-            Ok(names)
-        };
-        read().map_err(|error| failed("cannot list", &self.folder, error))
+        let names = self.disk.names(&self.folder);
+        let mut names = names.map_err(|error| failed("cannot list", &self.folder, error))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes names in the folder durable.
+    fn sync_folder(&self) -> Result<()> {
+        sync_folder(&*self.disk, &self.folder)
     }
 
     /// Makes a pre-committed file visible; `false` if it was already.
     fn commit_file(&self, committable: &Committable) -> Result<bool> {
         let pending = self.path_of(&committable.pending_name)?;
         let visible = self.path_of(&committable.final_name)?;
-        match fs::rename(&pending, &visible) {
+        match self.disk.rename(&pending, &visible) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let len = fs::metadata(&visible)
-                    .map_err(|error| failed("pre-committed output has gone:", &visible, error))?
-                    .len();
+                let len = self
+                    .len(&visible)
+                    .map_err(|error| failed("pre-committed output has gone:", &visible, error))?;
                 if len == committable.len {
                     return Ok(false);
                 }
@@ -133,6 +145,15 @@ impl<T: 'static> PartFiles<T> {
                 Err(JobError::new(JobErrorKind::Output, message).permanent())
             }
             Err(error) => Err(failed("cannot commit", &visible, error)),
+        }
+    }
+
+    /// The length of a file.
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        match self.disk.entry(path)? {
+            Some(DiskEntry::File { len }) => Ok(len),
+            Some(_) => Err(io::Error::other("it is no file")),
+            None => Err(ErrorKind::NotFound.into()),
         }
     }
 
@@ -150,7 +171,7 @@ impl<T: 'static> PartFiles<T> {
             return Err(JobError::new(JobErrorKind::Output, message).permanent());
         }
         let aborted = self.remove_pending()?;
-        sync_folder(&self.folder)?;
+        self.sync_folder()?;
         Ok(RecoverySummary { aborted, ..RecoverySummary::default() })
     }
 
@@ -160,11 +181,25 @@ impl<T: 'static> PartFiles<T> {
         for name in self.names()? {
             if name.starts_with(".part-") && name.ends_with(".pending") {
                 let path = self.folder.join(name);
-                fs::remove_file(&path).map_err(|error| failed("cannot remove", &path, error))?;
+                let removed_it = self.disk.remove_file(&path);
+                removed_it.map_err(|error| failed("cannot remove", &path, error))?;
                 removed += 1;
             }
         }
         Ok(removed)
+    }
+
+    /// Takes a committed file out of sight.
+    fn hide(&self, name: &str) -> Result<()> {
+        let from = self.folder.join(name);
+        let to = self.folder.join(format!(".superseded-{name}"));
+        let hide = || -> io::Result<()> {
+            self.disk.rename(&from, &to)?;
+            // Between two names of one file, which a loss of power during a rename may leave, there
+            // is nothing to rename.
+            if self.disk.entry(&from)?.is_some() { self.disk.remove_file(&from) } else { Ok(()) }
+        };
+        hide().map_err(|error| failed("cannot hide", &from, error))
     }
 
     /// Names come out of checkpoint files: they must not lead out of the folder.
@@ -202,12 +237,10 @@ impl<T: 'static> SinkRecovery for PartFiles<T> {
         }
         summary.aborted = self.remove_pending()?;
         for (_, name) in committed.iter().filter(|(checkpoint, _)| *checkpoint > restored) {
-            let (from, to) =
-                (self.folder.join(name), self.folder.join(format!(".superseded-{name}")));
-            fs::rename(&from, &to).map_err(|error| failed("cannot hide", &from, error))?;
+            self.hide(name)?;
             summary.hidden += 1;
         }
-        sync_folder(&self.folder)?;
+        self.sync_folder()?;
         Ok(summary)
     }
 }
@@ -223,15 +256,60 @@ pub struct PartFileSink<T> {
     /// Pre-committed and not yet committed, by checkpoint.
     pre_committed: BTreeMap<CheckpointId, Committable>,
     /// Closed files that may not be durable yet.
-    unsynced: Arc<Mutex<Vec<(File, PathBuf)>>>,
+    unsynced: Arc<Mutex<Unsynced>>,
+}
+
+/// What has to become durable before a checkpoint may name it.
+#[derive(Default)]
+struct Unsynced {
+    files: Vec<(Appending, PathBuf)>,
+    /// A sync failed. What the kernel then still holds of a file nobody knows, and a second sync
+    /// may say that all is well.
+    is_failed: bool,
+}
+
+impl Unsynced {
+    fn sync(&mut self, disk: &dyn Disk, folder: &Path) -> Result<()> {
+        if self.is_failed {
+            let message = format!(
+                "output in {} may be lost, since an earlier sync of it failed: restore",
+                folder.display()
+            );
+            return Err(JobError::new(JobErrorKind::Output, message));
+        }
+        self.is_failed = true;
+        for (file, path) in &mut self.files {
+            file.0.sync().map_err(|error| failed("cannot sync", path, error))?;
+        }
+        if !self.files.is_empty() {
+            sync_folder(disk, folder)?;
+        }
+        self.files.clear();
+        self.is_failed = false;
+        Ok(())
+    }
 }
 
 /// The file being written.
 struct Current {
     name: String,
     path: PathBuf,
-    writer: BufWriter<File>,
+    writer: BufWriter<Appending>,
     len: u64,
+}
+
+/// A file to which a buffer is written whenever it is full.
+struct Appending(Box<dyn DiskFile>);
+
+impl Write for Appending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<T> std::fmt::Debug for PartFileSink<T> {
@@ -254,8 +332,9 @@ impl<T: 'static> PartFileSink<T> {
         self.files_started += 1;
         let path = self.files.folder.join(&name);
         let header = self.files.format.header();
-        let open = || -> std::io::Result<BufWriter<File>> {
-            let mut writer = BufWriter::with_capacity(1 << 16, File::create_new(&path)?);
+        let open = || -> io::Result<BufWriter<Appending>> {
+            let file = Appending(self.files.disk.create_file(&path)?);
+            let mut writer = BufWriter::with_capacity(1 << 16, file);
             writer.write_all(header)?;
             Ok(writer)
         };
@@ -293,23 +372,17 @@ impl<T: 'static> Sink<T> for PartFileSink<T> {
                 .into_inner()
                 .map_err(|error| failed("cannot write", &current.path, error.into_error()))?;
             self.pre_committed.insert(checkpoint, committable);
-            self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push((file, current.path));
+            let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+            unsynced.files.push((file, current.path));
         }
         let unsynced = Arc::clone(&self.unsynced);
-        let folder = self.files.folder.clone();
+        let (disk, folder) = (Arc::clone(&self.files.disk), self.files.folder.clone());
         let committables: Vec<Committable> = self.pre_committed.values().cloned().collect();
         Ok(Box::new(move || {
             // Also those closed for earlier checkpoints, which are named here too: what makes them
             // durable may run after this. Who comes second waits.
             let mut unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner);
-            let any = !unsynced.is_empty();
-            while let Some((file, path)) = unsynced.last() {
-                file.sync_all().map_err(|error| failed("cannot sync", path, error))?;
-                unsynced.pop();
-            }
-            if any {
-                sync_folder(&folder)?;
-            }
+            unsynced.sync(&*disk, &folder)?;
             drop(unsynced);
             committables.iter().map(Committable::encode).collect()
         }))
@@ -324,19 +397,17 @@ impl<T: 'static> Sink<T> for PartFileSink<T> {
         for committable in committing.values() {
             self.files.commit_file(committable)?;
         }
-        sync_folder(&self.files.folder)
+        self.files.sync_folder()
     }
 }
 
 /// Makes names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| failed("cannot sync", folder, error))
+fn sync_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    disk.sync_folder(folder).map_err(|error| failed("cannot sync", folder, error))
 }
 
 #[cold]
-fn failed(what: &str, path: &Path, error: std::io::Error) -> JobError {
+fn failed(what: &str, path: &Path, error: io::Error) -> JobError {
     let next = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": free space, then restore",
         ErrorKind::PermissionDenied => ": give access, then restore",

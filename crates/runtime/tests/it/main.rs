@@ -17,6 +17,7 @@ mod gated;
 mod incremental;
 mod local_recovery;
 mod operator_state;
+mod part_file_power_loss;
 mod savepoints;
 mod side_output;
 mod stale;

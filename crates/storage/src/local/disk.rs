@@ -1,8 +1,9 @@
 //! The handful of file-system calls that a local store makes, behind a trait, so that tests can
 //! record their order, fail each of them in turn, and see what a loss of power leaves of them.
 //!
-//! Invariant: a [`LocalStore`](crate::LocalStore) touches its folder through these calls only, and
-//! each is as small as the kernel's, so that whoever implements them sees every step.
+//! Invariant: a [`LocalStore`](crate::LocalStore) touches its folder through these calls only, as
+//! does what else publishes files, and each is as small as the kernel's, so that whoever implements
+//! them sees every step.
 
 use core::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -34,6 +35,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn open_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Gives a file a second name, which must not exist yet; atomic.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name in the same folder, in place of the file that has it, if there is
+    /// one; atomic. Where both are names of one file, nothing happens.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes one name of a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Creates one folder, which must not exist yet.
@@ -53,6 +57,47 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Whether the operating system has the same files at the same paths, so that they may be
     /// linked to past this trait. Not if something stands between.
     fn has_real_files(&self) -> bool;
+}
+
+impl dyn Disk + '_ {
+    /// Makes the folder `path` and those it is in, as far as they are missing, and all of their
+    /// names durable. Looks through symbolic links.
+    ///
+    /// # Errors
+    /// The kernel's; [`io::ErrorKind::NotADirectory`] if `path` is there but no folder.
+    pub fn create_folders(&self, path: &Path) -> io::Result<()> {
+        let is_there = |folder: &Path| self.real_path(folder).is_ok();
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !is_there(folder))
+            .collect();
+        for folder in missing.iter().rev() {
+            match self.create_folder(folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => self.sync_folder(parent_of(folder))?,
+            }
+        }
+        if missing.is_empty() {
+            // It may have been made by a process that died before syncing. Where the parent is not
+            // ours to open, somebody else made the folder, and long ago.
+            match self.sync_folder(parent_of(path)) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+        match self.entry(&self.real_path(path)?)? {
+            Some(DiskEntry::Folder) => Ok(()),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+}
+
+fn parent_of(folder: &Path) -> &Path {
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => folder,
+    }
 }
 
 /// An open file.
@@ -85,6 +130,10 @@ impl Disk for OsDisk {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskEntry, is_missing};
@@ -169,41 +169,5 @@ impl Folders {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<StorePath>> {
         // Entries are added only after the fact, so a panic elsewhere leaves nothing wrong.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Makes the folder `root` and those it is in, durably.
-pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = root
-        .ancestors()
-        .take_while(|folder| !folder.as_os_str().is_empty() && !is_there(disk, folder))
-        .collect();
-    for folder in missing.iter().rev() {
-        match disk.create_folder(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => disk.sync_folder(parent_of(folder))?,
-        }
-    }
-    if missing.is_empty() {
-        // It may have been made by a process that died before syncing. Where the parent is not
-        // ours to open, somebody else made the folder, and long ago.
-        match disk.sync_folder(parent_of(root)) {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether something is at `path`, through symbolic links too.
-fn is_there(disk: &dyn Disk, path: &Path) -> bool {
-    disk.real_path(path).is_ok()
-}
-
-fn parent_of(folder: &Path) -> &Path {
-    match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) => Path::new("."),
-        None => folder,
     }
 }

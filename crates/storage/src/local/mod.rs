@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use self::disk::{Disk, DiskEntry, DiskFile, OsDisk};
-use self::folders::{Folders, create_root};
+use self::folders::Folders;
 use self::reader::LocalReader;
 use self::writer::{LinkedWriter, LocalWriter, Unpublished};
 use crate::error::{Effect, ErrorKind, Result, StorageError};
@@ -95,7 +95,7 @@ impl LocalStore {
     /// # Errors
     /// As of [`Self::create`].
     pub fn create_on(disk: Box<dyn Disk>, root: &Path) -> Result<Self> {
-        create_root(&*disk, root)
+        disk.create_folders(root)
             .map_err(|error| root_error(error, "cannot make the store's folder", root))?;
         Self::open_on(disk, root)
     }

@@ -74,6 +74,11 @@ impl Disk for Probe {
         self.call(line, || OsDisk.link(from, to))
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let line = format!("rename {} {}", self.show(from), self.show(to));
+        self.call(line, || OsDisk.rename(from, to))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call(format!("unlink {}", self.show(path)), || OsDisk.remove_file(path))
     }

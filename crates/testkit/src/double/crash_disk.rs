@@ -23,7 +23,8 @@ pub use self::image::{CrashMoment, Images};
 /// - written bytes may be lost from any place on, or be zeros although the length is there, or be
 ///   there;
 /// - of each name in a folder any earlier or later state may be there, whatever became of other
-///   names, so that two calls may show in the other order or only one of them;
+///   names, so that two calls may show in the other order or only one of them, but for this: where
+///   a rename took a name away, it gave the other one, or both are there;
 /// - all that is below a folder goes with the folder's own name.
 ///
 /// Clones are the same file system. Names and lengths only grow with what a test does, so that the
@@ -155,6 +156,11 @@ impl Disk for CrashDisk {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let line = |it: &Recorded| format!("link {} {}", it.show(from), it.show(to));
         self.change(line, |files| files.link(from, to))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let line = |it: &Recorded| format!("rename {} {}", it.show(from), it.show(to));
+        self.change(line, |files| files.rename(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

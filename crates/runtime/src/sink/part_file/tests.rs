@@ -1,5 +1,7 @@
 //! Part files over commits, crashes and restores.
 
+use std::fs;
+
 use super::*;
 
 struct Lines;

@@ -22,9 +22,18 @@ pub(super) enum Node {
 /// The states of a name since its folder was last synced, the durable one first.
 pub(super) type States = Vec<Option<Node>>;
 
+/// A rename in a folder since that was last synced: the state that it gave the new name, and the
+/// one that it gave the old name, by their places among the states.
+#[derive(Clone, Debug)]
+pub(super) struct Rename {
+    pub(super) from: (String, usize),
+    pub(super) to: (String, usize),
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Folder {
     pub(super) names: BTreeMap<String, States>,
+    pub(super) renames: Vec<Rename>,
 }
 
 /// Appended to only, so that what was synced is a beginning of what there is.
@@ -123,6 +132,29 @@ impl Files {
         self.set(to, Some(Node::File(file)))
     }
 
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let file = self.file(from)?;
+        let ((folder, from_name), (to_folder, to_name)) = (split(from)?, split(to)?);
+        if folder != to_folder {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
+        match self.node(to) {
+            Some(Node::Folder(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+            // As the kernel has it: they are one file already.
+            Some(Node::File(other)) if other == file => return Ok(()),
+            _ => {}
+        }
+        self.set(to, Some(Node::File(file)))?;
+        self.set(from, None)?;
+        let folder = self.folder(&folder)?;
+        if let Some(folder) = self.folders.get_mut(folder) {
+            let last = |name: &String| folder.names.get(name).map_or(0, |states| states.len() - 1);
+            let (from, to) = (last(&from_name), last(&to_name));
+            folder.renames.push(Rename { from: (from_name, from), to: (to_name, to) });
+        }
+        Ok(())
+    }
+
     pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
         self.file(path)?;
         self.set(path, None)
@@ -148,6 +180,7 @@ impl Files {
                 let settled = states.len().saturating_sub(1);
                 states.drain(..settled);
             }
+            folder.renames.clear();
             folder.names.retain(|_, states| states.iter().any(Option::is_some));
         }
         Ok(())

@@ -1,10 +1,11 @@
 //! What a loss of power leaves: every choice among what is not durable, or a sample.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::CrashDisk;
-use super::files::{Files, Node, States};
+use super::files::{Files, Folder, Node};
 use crate::rng::SplitMix64;
 
 /// A state of a [`CrashDisk`] at which the power may be lost.
@@ -44,7 +45,8 @@ impl CrashMoment {
         Images { root: self.root.clone(), images: images.into_iter(), is_sampled }
     }
 
-    fn image(&self, pick: &mut dyn FnMut(usize) -> usize) -> Files {
+    /// The image of some choices; `None` if they contradict each other.
+    fn image(&self, pick: &mut dyn FnMut(usize) -> usize) -> Option<Files> {
         let chosen = vec![None; self.files.files.len()];
         Chooser { files: &self.files, chosen, pick }.image()
     }
@@ -59,7 +61,7 @@ impl CrashMoment {
                 return None;
             }
             let mut at = 0;
-            images.push(self.image(&mut |alternatives| {
+            images.extend(self.image(&mut |alternatives| {
                 if at == path.len() {
                     path.push((0, alternatives));
                 }
@@ -85,7 +87,8 @@ impl CrashMoment {
             1 => self.image(&mut |alternatives| alternatives - 1),
             _ => self.image(&mut |alternatives| (random.next_u64() % alternatives as u64) as usize),
         };
-        (0..count).map(&mut image).collect()
+        // Those that lose all and those that lose nothing contradict nothing.
+        (0..).filter_map(&mut image).take(count).collect()
     }
 }
 
@@ -122,35 +125,44 @@ struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    fn image(mut self) -> Files {
+    fn image(mut self) -> Option<Files> {
         let mut image = Files::default();
         let root = image.add_folder();
-        self.fill(0, root, &mut image);
-        image
+        self.fill(0, root, &mut image)?;
+        Some(image)
     }
 
-    /// Fills folder `to` of the image with what may be left of folder `from`.
-    fn fill(&mut self, from: usize, to: usize, image: &mut Files) {
-        let names = self.files.folders.get(from).map(|folder| folder.names.clone());
-        for (name, states) in names.unwrap_or_default() {
-            let Some(node) = self.choose_state(&states) else { continue };
+    /// Fills folder `to` of the image with what may be left of folder `from`; `None` if a renamed
+    /// file would lose its old name without having its new one.
+    fn fill(&mut self, from: usize, to: usize, image: &mut Files) -> Option<()> {
+        let Folder { names, renames } = self.files.folders.get(from)?;
+        let mut choices = BTreeMap::new();
+        for (name, states) in names {
+            let choice = if states.len() > 1 { (self.pick)(states.len()) } else { 0 };
+            choices.insert(name.as_str(), choice);
+        }
+        let has = |(name, state): &(String, usize)| {
+            choices.get(name.as_str()).is_some_and(|choice| choice >= state)
+        };
+        if renames.iter().any(|rename| has(&rename.from) && !has(&rename.to)) {
+            return None;
+        }
+        for (name, states) in names {
+            let choice = choices.get(name.as_str()).copied().unwrap_or_default();
+            let Some(node) = states.get(choice).copied().flatten() else { continue };
             let node = match node {
                 Node::Folder(folder) => {
                     let new = image.add_folder();
-                    self.fill(folder, new, image);
+                    self.fill(folder, new, image)?;
                     Node::Folder(new)
                 }
                 Node::File(file) => Node::File(self.file(file, image)),
             };
             if let Some(folder) = image.folders.get_mut(to) {
-                folder.names.insert(name, vec![Some(node)]);
+                folder.names.insert(name.clone(), vec![Some(node)]);
             }
         }
-    }
-
-    fn choose_state(&mut self, states: &States) -> Option<Node> {
-        let choice = if states.len() > 1 { (self.pick)(states.len()) } else { 0 };
-        *states.get(choice)?
+        Some(())
     }
 
     /// What may be left of a file, the same under all of its names.
