@@ -1,9 +1,10 @@
 //! Doubles keep the contract while nothing is planned, and fail exactly as planned.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use millpond_storage::{Effect, ErrorKind, MemoryStore, Store, StoreExt, StorePath};
-use millpond_testkit::double::{FaultPlan, FaultStore, FaultTime, FlipStore, Operation};
+use millpond_storage::{Disk, Effect, ErrorKind, MemoryStore, Store, StoreExt, StorePath};
+use millpond_testkit::double::{CrashDisk, FaultPlan, FaultStore, FaultTime, FlipStore, Operation};
 
 mod fault_store_conformance {
     millpond_testkit::storage_conformance!((
@@ -139,4 +140,34 @@ fn a_flipped_bit_shows_in_whatever_range_is_read_and_nowhere_else() {
     }
     let past = FlipStore::new(Arc::clone(&inner), path("a"), 32);
     assert_eq!(past.read_all(&path("a")).unwrap(), [0; 4]);
+}
+
+fn write_durably(disk: &CrashDisk, path: &Path, bytes: &[u8]) {
+    let mut file = disk.create_file(path).unwrap();
+    file.append(bytes).unwrap();
+    file.sync().unwrap();
+    disk.sync_folder(Path::new("/data")).unwrap();
+}
+
+#[test]
+fn after_a_loss_of_power_a_renamed_file_has_either_of_its_names_or_both() {
+    let disk = CrashDisk::new(Path::new("/data"));
+    let (from, to) = (Path::new("/data/b"), Path::new("/data/a"));
+    write_durably(&disk, from, b"new");
+    write_durably(&disk, to, b"previous");
+    disk.rename(from, to).unwrap();
+    let moments = disk.moments();
+    let mut left: Vec<(bool, u64)> = Vec::new();
+    for image in moments.last().unwrap().images(100, 0) {
+        left.push((
+            image.entry(from).unwrap().is_some(),
+            image.open_file(to).unwrap().len().unwrap(),
+        ));
+    }
+    left.sort_unstable();
+    assert_eq!(left, [(false, 3), (true, 3), (true, 8)]);
+    disk.sync_folder(Path::new("/data")).unwrap();
+    assert_eq!(disk.moments().last().unwrap().images(100, 0).count(), 1);
+    let elsewhere = disk.rename(to, Path::new("/a")).unwrap_err();
+    assert_eq!(elsewhere.kind(), std::io::ErrorKind::CrossesDevices);
 }

@@ -1,6 +1,10 @@
 //! Part files over commits, crashes and restores.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use millpond_testkit::double::CrashDisk;
 
 use super::*;
 
@@ -135,4 +139,86 @@ fn starting_at_the_beginning_in_a_folder_with_output_is_refused_and_touches_noth
     let error = files.recover(None, &[]).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (JobErrorKind::Output, false));
     assert_eq!(visible(folder.path()).len(), 1);
+}
+
+/// A disk that fails to make names durable while it is told to.
+#[derive(Clone, Debug)]
+struct Stubborn {
+    disk: CrashDisk,
+    is_failing: Arc<AtomicBool>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Disk for Stubborn {
+    fn create_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create_file(path)
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open_file(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_file(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_folder(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        if self.is_failing.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        self.disk.sync_folder(path)
+    }
+
+    fn entry(&self, path: &Path) -> io::Result<Option<DiskEntry>> {
+        self.disk.entry(path)
+    }
+
+    fn written_at(&self, path: &Path) -> io::Result<SystemTime> {
+        self.disk.written_at(path)
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        self.disk.real_path(path)
+    }
+
+    fn names(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.disk.names(path)
+    }
+
+    fn has_real_files(&self) -> bool {
+        false
+    }
+}
+
+/// The second checkpoint has nothing new to sync, and names what the first could not make durable.
+#[test]
+fn output_whose_sync_failed_once_is_never_taken_for_durable() {
+    let disk = CrashDisk::new(Path::new("/data"));
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let disk = Stubborn { disk, is_failing: Arc::clone(&is_failing) };
+    let files = PartFiles::create_on(Arc::new(disk), "/data", Lines).unwrap();
+    let mut sink = files.sink(AttemptId::new(7), 2);
+    sink.write(&1).unwrap();
+    is_failing.store(true, Ordering::Relaxed);
+    let error = sink.pre_commit(id(1)).unwrap()().unwrap_err();
+    assert_eq!(error.kind(), JobErrorKind::Output);
+    is_failing.store(false, Ordering::Relaxed);
+    let error = sink.pre_commit(id(2)).unwrap()().unwrap_err();
+    assert!(error.to_string().contains("an earlier sync"), "{error}");
 }
