@@ -9,7 +9,8 @@ use millpond_snapshot::{
 };
 use millpond_state::{EntrySink, EntrySource, ErrorKind, StateKind};
 
-use crate::golden_input::{bomb, entries, options, states};
+use crate::golden_input::{block_offsets, bomb, entries, options, states};
+use crate::seal::seal_full;
 use crate::support::{Entry, all_groups, drain, range, read_all, write};
 
 fn writer(sink: &mut Vec<u8>) -> FullWriter<&mut Vec<u8>> {
@@ -222,6 +223,29 @@ fn a_block_that_claims_more_than_zstd_can_pack_is_refused_before_memory_is_taken
     let error = read_all(&bomb()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("more than its 17 stored bytes can hold"), "{error}");
+}
+
+/// Zeros are what zstd packs tightest: no limit on sizes would keep a block of them, small as it is,
+/// from claiming as much as a block may hold. The checksums fit whatever it claims.
+#[test]
+fn what_zstd_packs_tightest_is_read_and_a_claim_of_one_byte_more_than_it_can_pack_is_refused() {
+    let value = vec![0; 8 << 20];
+    let entry = Entry { value, ..entries()[0].clone() };
+    let (file, _) = write(&states(), std::slice::from_ref(&entry), FullOptions::default());
+    assert!(read_all(&file).unwrap() == [entry]);
+    let block = block_offsets(&file)[1];
+    let field = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let (stored, raw) = (field(block + 4), field(block + 8));
+    assert!(raw / stored > 16 << 10, "{stored} bytes for {raw}");
+    let most = stored * (32 << 10);
+    for (claim, message) in [(most, "block decompresses to"), (most + 1, "stored bytes can hold")] {
+        let mut file = file.clone();
+        file[block + 8..block + 12].copy_from_slice(&claim.to_le_bytes());
+        seal_full(&mut file);
+        let error = read_all(&file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains(message), "{error}");
+    }
 }
 
 /// Takes so many bytes, then fails.
