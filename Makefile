@@ -12,15 +12,16 @@ BACKEND ?= memory
 WITH_ROCKSDB := env="$$(.ci/rocksdb.sh)" && eval "$$env" &&
 SEQUENCES ?= 100000
 FUZZ_SECONDS ?= 60
+INTERLEAVINGS ?= 200000
 SCHEDULES ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test kill-test model-test bench bench-limited bench-peers sim bench-results plots fuzz-smoke breakages sanitize fmt lint doc deny ci tools
+.PHONY: help build demo test kill-test model-test bench bench-limited bench-peers sim bench-results plots fuzz-smoke interleavings breakages sanitize fmt lint doc deny ci tools
 
 help: ## list the targets
 	@echo "make <target>:"
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
-		while IFS="$$(printf '\t')" read -r name what; do printf '  %-12s %s\n' "$$name" "$$what"; done
+		while IFS="$$(printf '\t')" read -r name what; do printf '  %-13s %s\n' "$$name" "$$what"; done
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \
@@ -88,6 +89,9 @@ sim: tools ## run 1000000 simulated schedules of the checkpoint protocol (SCHEDU
 
 fuzz-smoke: tools ## run each fuzz target for 60 s (FUZZ_SECONDS=n for another time)
 	.ci/fuzz $(FUZZ_SECONDS)
+
+interleavings: tools ## run the threads that hand files over in 200000 orders of each kind (INTERLEAVINGS=n)
+	INTERLEAVINGS=$(INTERLEAVINGS) $(CARGO) test --release --locked -p millpond-tests --test interleavings
 
 breakages: tools ## break the code on purpose, and see a test fail each time
 	.ci/breakages

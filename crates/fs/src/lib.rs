@@ -69,6 +69,7 @@ mod seal;
 mod segment;
 mod snapshot_task;
 mod store;
+mod sync;
 mod ticket;
 mod tree;
 mod view;

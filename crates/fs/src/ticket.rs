@@ -4,13 +4,13 @@
 //! writer's processor at once, for as long as the whole piece takes. Whoever needs the file first
 //! does: the snapshot's task, or the writer when it needs room.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millpond_state::{CancelFlag, Result, StateError};
 
 use crate::error::again;
 use crate::segment::Segment;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::workers::{Job, Workers};
 use millpond_state_folder::InstanceFolder;
 

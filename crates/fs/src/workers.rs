@@ -4,14 +4,12 @@
 //! The threads end when the factory and all its instances are gone. A panic in one of them settles
 //! the ticket it was at work on as failed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use crossbeam_channel::Sender;
 use millpond_state::{Result, StateError};
 
 use crate::map::NewFile;
 use crate::seal::{gave_up, seal};
 use crate::segment::Segment;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Sender, thread, unbounded};
 use crate::ticket::{Frozen, Ticket};
 
 /// Buffers that wait to be used again, at most.
@@ -80,10 +78,10 @@ pub(crate) struct Workers {
 impl Workers {
     /// Starts `threads` threads.
     pub(crate) fn start(threads: usize) -> Result<Self> {
-        let (tasks, queue) = crossbeam_channel::unbounded::<Task>();
+        let (tasks, queue) = unbounded::<Task>();
         for number in 0..threads.max(1) {
             let queue = queue.clone();
-            let thread = std::thread::Builder::new().name(format!("millpond-fs-{number}"));
+            let thread = thread::Builder::new().name(format!("millpond-fs-{number}"));
             let work = move || queue.iter().for_each(Task::run);
             thread
                 .spawn(work)

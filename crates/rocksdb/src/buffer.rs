@@ -27,6 +27,7 @@ mod landing;
 mod maps;
 mod overlay;
 mod pool;
+mod queue;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -42,16 +43,16 @@ use millpond_state::{Result, check_value_len};
 
 use crate::store::Store;
 use generation::{Full, Generation};
-use landing::Landing;
 use pool::{INSTANCE_BYTES_MIN, Limit, Member, PAGE_BYTES};
+use queue::Landing;
 use record::Kind;
 use view::View;
 use workers::Job;
 
 pub(crate) use generation::Key;
-pub(crate) use landing::AfterLanding;
 pub(crate) use overlay::Overlay;
 pub(crate) use pool::Pool;
+pub(crate) use queue::AfterLanding;
 pub(crate) use view::HeldSnapshot;
 pub(crate) use walk::Frozen;
 pub(crate) use workers::Workers;

@@ -60,6 +60,7 @@ mod scan;
 mod snapshot_task;
 mod sorted_files;
 mod store;
+mod sync;
 mod tables;
 mod tuning;
 mod writes;

@@ -4,13 +4,13 @@
 //! does it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use millpond_state::{Result, StateError};
 
 use super::generation::Generation;
-use super::landing::Landing;
+use super::queue::Landing;
+use crate::sync::thread::{Builder, JoinHandle};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The name of the threads.
 const NAME: &str = "millpond-landing";
@@ -60,7 +60,7 @@ impl Workers {
         let mut started = Threads { queue: Arc::clone(&queue), handles: Vec::new() };
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
-            let builder = std::thread::Builder::new().name(NAME.to_owned());
+            let builder = Builder::new().name(NAME.to_owned());
             let handle = builder.spawn(move || queue.work()).map_err(|error| {
                 StateError::from_io("start a thread that writes buffers out", error)
             })?;
