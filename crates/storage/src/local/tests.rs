@@ -277,6 +277,7 @@ fn what_cannot_be_linked_is_left_to_be_written() {
 
 /// Whoever deletes what is old must not take an old file for an old object.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the kernel's time of a file is compared with it")]
 fn an_object_is_as_old_as_its_name() {
     let (_folder, _log, store) = probed(None);
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
