@@ -46,7 +46,6 @@ const NATIVE_ENDIAN: &str = "to_le_bytes or from_le_bytes (_be_ for keys that mu
 const NO_STORE: &[&str] = &[
     "crates/state-folder/",
     "crates/storage/",
-    "crates/runtime/src/sink/",
     "crates/cli/",
     "crates/fs/",
     "crates/rocksdb/",

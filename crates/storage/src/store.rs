@@ -71,8 +71,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// As for [`Store::list`].
     fn list_folders(&self, prefix: Option<&StorePath>) -> Result<Vec<StorePath>>;
 
-    /// When an object was written or published, in milliseconds since 1970 by the store's clock; `None` if the
-    /// store does not know, or there is no such object.
+    /// When an object was written or published, in milliseconds since 1970 by the store's
+    /// clock; `None` if the store does not know, or there is no such object.
     ///
     /// # Errors
     /// What keeps the store from finding out.

@@ -1,5 +1,5 @@
-//! The committed segment files of every version, and the manifest of one, read as they did when they
-//! were written, and current code writes the same bytes.
+//! The committed segment files of every version, and the manifest of one, read as they did when
+//! they were written, and current code writes the same bytes.
 //!
 //! `BLESS=1` writes files that are missing. What is committed for a version stays as it is.
 

@@ -1,7 +1,7 @@
 //! Which generations wait to land, who lands them, and who waits for that.
 //!
-//! Nothing here depends on how a generation lands: `tests/interleavings.rs` runs this in many orders
-//! of its threads.
+//! Nothing here depends on how a generation lands: `tests/interleavings.rs` runs this in many
+//! orders of its threads.
 //!
 //! # Invariants
 //! - One thread at a time lands for an instance, oldest generation first.

@@ -1,5 +1,5 @@
-//! A loss of power at any call of the sink of part files: what a checkpoint names is there, and once
-//! an attempt has recovered and gone on, each row is in the output exactly once.
+//! A loss of power at any call of the sink of part files: what a checkpoint names is there, and
+//! once an attempt has recovered and gone on, each row is in the output exactly once.
 //!
 //! The calls are pinned in `tests/golden/traces/part_files.txt`: `BLESS=1` writes it anew. Of a
 //! moment with many images some are tried, and with `EVERY_IMAGE=1` all.

@@ -225,8 +225,8 @@ fn a_block_that_claims_more_than_zstd_can_pack_is_refused_before_memory_is_taken
     assert!(error.message().contains("more than its 17 stored bytes can hold"), "{error}");
 }
 
-/// Zeros are what zstd packs tightest: no limit on sizes would keep a block of them, small as it is,
-/// from claiming as much as a block may hold. The checksums fit whatever it claims.
+/// Zeros are what zstd packs tightest: no limit on sizes would keep a block of them, small as it
+/// is, from claiming as much as a block may hold. The checksums fit whatever it claims.
 #[test]
 fn what_zstd_packs_tightest_is_read_and_a_claim_of_one_byte_more_than_it_can_pack_is_refused() {
     let value = vec![0; 8 << 20];

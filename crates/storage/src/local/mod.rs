@@ -4,8 +4,8 @@
 //! **Publishing**, in this order: write a temporary file in the object's own folder, sync the
 //! file, link it to its final name (which fails if that exists: the atomic create-if-absent),
 //! remove the temporary name, sync the folder. A file of this machine that will never change is
-//! linked to the temporary name instead of written. Folders are made on the way, each made durable by
-//! syncing the one it is in. **Deleting**: remove the name, sync the folder, remove folders that
+//! linked to the temporary name instead of written. Folders are made on the way, each made durable
+//! by syncing the one it is in. **Deleting**: remove the name, sync the folder, remove folders that
 //! have become empty.
 //!
 //! Invariants:

@@ -121,7 +121,7 @@ impl LinkTarget {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("millpond-linked-{}-{number}", std::process::id());
         let target = Self(std::env::temp_dir().join(name));
-        let written = std::fs::write(&target.0, bytes);
+        let written = OsDisk.create_file(&target.0).and_then(|mut file| file.append(bytes));
         written
             .map_err(|error| Violation::new(format!("cannot write a file to link to: {error}")))?;
         Ok(target)
@@ -131,7 +131,7 @@ impl LinkTarget {
 impl Drop for LinkTarget {
     fn drop(&mut self) {
         // It is in the folder for what is temporary.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = OsDisk.remove_file(&self.0);
     }
 }
 
