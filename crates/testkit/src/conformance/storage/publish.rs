@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millpond_storage::{
-    Effect, ErrorKind, ObjectInfo, Store, StoreExt as _, WriteAdapter, redact_url,
+    Disk as _, Effect, ErrorKind, ObjectInfo, OsDisk, Store, StoreExt as _, WriteAdapter,
+    redact_url,
 };
 
 use super::{failed, names, path, put, writer};
