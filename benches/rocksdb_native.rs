@@ -9,8 +9,9 @@
 //! Restores bring the files of 2 instances into 3 and of 3 into 2: by links to the files of the
 //! checkpoint, and by copies, as from a store that has no files of this machine. They are held
 //! against reading every entry of the running instances, which have nothing else to do by then, and
-//! putting it again, with all files in the system's cache, through RocksDB's own write buffers and through the hash buffer. All must come
-//! to the same contents. All times are wall clock, one instance after the other.
+//! putting it again, through RocksDB's own write buffers and through the hash buffer. All files are
+//! in the system's cache before. All must come to the same contents. All times are wall clock, one
+//! instance after the other.
 //!
 //! `MILLPOND_BENCH_SUBJECTS` (memtable, hash) and `MILLPOND_BENCH_SERIES` (quiet, busy, rescale)
 //! leave the others out.
