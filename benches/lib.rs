@@ -148,6 +148,12 @@ pub fn setting(variable: &str, default: u64) -> u64 {
     list(variable).and_then(|numbers| numbers.first().copied()).unwrap_or(default)
 }
 
+/// Whether the variable is not set, or one of its comma-separated parts is in the name.
+#[must_use]
+pub fn is_wanted(variable: &str, name: &str) -> bool {
+    list::<String>(variable).is_none_or(|parts| parts.iter().any(|part| name.contains(&**part)))
+}
+
 /// A folder for the files of a benchmark, below the one that `MILLPOND_BENCH_DIR` names (the disk
 /// to be measured) or the one for temporary files.
 ///

@@ -26,7 +26,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use millpond_benches::{Rng, Sizes, at, key, max_parallelism};
+use millpond_benches::{Rng, Sizes, at, is_wanted, key, max_parallelism};
 use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, WriteBuffer};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
@@ -353,12 +353,6 @@ fn measure(subject: &mut dyn Subject, keys: u64, value_bytes: usize, sizes: &Siz
         }
     }
     Figures { rates, barriers }
-}
-
-/// Whether a variable is unset or has a part of `name`.
-fn is_wanted(variable: &str, name: &str) -> bool {
-    let Ok(list) = std::env::var(variable) else { return true };
-    list.split(',').any(|part| name.contains(part))
 }
 
 fn barrier(
