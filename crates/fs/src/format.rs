@@ -276,7 +276,8 @@ impl Layout {
         }
         let (entries, _) = table.as_chunks::<GROUP_BYTES>();
         let groups: Option<Vec<_>> = entries.iter().map(GroupStatistics::decode_from).collect();
-        let groups = groups.filter(|groups| are_in_order(groups, footer.hints));
+        let groups =
+            groups.filter(|groups| are_in_order(groups, footer.hints) && fit_in(groups, &footer));
         let groups = groups.ok_or_else(|| corrupt(file, at, "the table of key groups is wrong"))?;
         Ok(Self { footer, groups })
     }
@@ -337,6 +338,13 @@ impl Layout {
         let hint = hints.get(at).map(Hint::decode_from);
         Some(hint.filter(|hint| hint.address() == address))
     }
+}
+
+/// Whether there is room for the records that the key groups say they have.
+fn fit_in(groups: &[GroupStatistics], footer: &Footer) -> bool {
+    let room = footer.hints_offset.saturating_sub(HEADER_BYTES as u64);
+    let bytes = groups.iter().try_fold(0u64, |sum, group| sum.checked_add(group.bytes));
+    bytes.is_some_and(|bytes| bytes <= room)
 }
 
 /// Whether key groups ascend and their hints adjoin and are `hints` in all.

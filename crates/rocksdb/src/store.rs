@@ -202,9 +202,9 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // A compaction under way would be waited for; its result is not wanted. Not waited for here,
-        // where one that has not begun would count too: closing takes those from the queue, which
-        // all databases of a process share.
+        // A compaction under way would be waited for; its result is not wanted. Not waited for
+        // here, where one that has not begun would count too: closing takes those from the queue,
+        // which all databases of a process share.
         self.db.cancel_all_background_work(false);
     }
 }

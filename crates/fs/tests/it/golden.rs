@@ -156,6 +156,7 @@ fn broken(good: &[u8]) -> Vec<Golden> {
     let newer_flags = sealed(good, |it| it[footer + 40] = 1);
     let far_hint = sealed(good, |it| it[hints + 15] |= 0x3f);
     let twice = sealed(good, |it| it[groups + 24] = it[groups]);
+    let too_much = sealed(good, |it| it[groups + 22] = 0xFF);
     let kind_of_record = sealed(good, |it| it[record + 13] |= 0x80);
     let long_value = sealed(good, |it| it[record + 7] |= 0x40);
     vec![
@@ -168,6 +169,7 @@ fn broken(good: &[u8]) -> Vec<Golden> {
         case("flip-footer", flipped(good, footer + 26), Corrupt, footer, "checksum"),
         case("flip-key-groups", flipped(good, groups), Corrupt, groups, "checksum"),
         case("key-group-twice", twice, Corrupt, groups, "table of key groups is wrong"),
+        case("more-than-its-records", too_much, Corrupt, groups, "table of key groups is wrong"),
         case("flip-hint", flipped(good, hints + 3), Corrupt, hints, "checksum"),
         case("hint-out-of-records", far_hint, Corrupt, hints, "leads out"),
         case("flip-record", flipped(good, record + 18), Corrupt, record, "checksum"),
