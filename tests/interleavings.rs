@@ -100,24 +100,37 @@ fn resolve(ticket: &Arc<Ticket>, workers: &Workers) -> Result<Arc<segment::Segme
     ticket.segment(&CancelFlag::new())
 }
 
-fn snapshot(
-    ticket: &Arc<Ticket>,
-    workers: &Workers,
-) -> sync::thread::JoinHandle<Result<Arc<segment::Segment>>> {
+type Resolving = sync::thread::JoinHandle<Result<Arc<segment::Segment>>>;
+
+fn snapshot(ticket: &Arc<Ticket>, workers: &Workers) -> Resolving {
     let (ticket, workers) = (Arc::clone(ticket), workers.clone());
     sync::thread::spawn(move || resolve(&ticket, &workers))
+}
+
+/// What there is when a writer has waited for its piece.
+struct Waited {
+    workers: Workers,
+    buffer: Arc<Vec<u8>>,
+    ticket: Arc<Ticket>,
+    snapshots: [Resolving; 2],
+}
+
+/// Has a piece written and waits for it, while two snapshots do the same.
+fn wait_beside_snapshots() -> Waited {
+    let workers = Workers::start(2).unwrap();
+    let buffer = Arc::new(vec![7; 3]);
+    let ticket = Arc::new(Ticket::new(piece(&buffer)));
+    let snapshots = [snapshot(&ticket, &workers), snapshot(&ticket, &workers)];
+    ticket.start(&workers);
+    ticket.wait();
+    Waited { workers, buffer, ticket, snapshots }
 }
 
 #[test]
 fn a_piece_is_written_once_whoever_asks_first_and_all_who_wait_get_it() {
     explore(|| {
         reset(0);
-        let workers = Workers::start(2).unwrap();
-        let buffer = Arc::new(vec![7; 3]);
-        let ticket = Arc::new(Ticket::new(piece(&buffer)));
-        let snapshots = [snapshot(&ticket, &workers), snapshot(&ticket, &workers)];
-        ticket.start(&workers);
-        ticket.wait();
+        let Waited { workers: _workers, buffer, ticket, snapshots } = wait_beside_snapshots();
         let written = ticket.outcome().expect("decided").expect("written");
         assert!(Arc::try_unwrap(buffer).is_ok(), "the writer has its buffer back");
         for snapshot in snapshots {
@@ -132,12 +145,7 @@ fn a_piece_is_written_once_whoever_asks_first_and_all_who_wait_get_it() {
 fn a_piece_that_could_not_be_written_is_tried_again_and_nobody_waits_for_ever() {
     explore(|| {
         reset(1);
-        let workers = Workers::start(2).unwrap();
-        let buffer = Arc::new(vec![7; 3]);
-        let ticket = Arc::new(Ticket::new(piece(&buffer)));
-        let snapshots = [snapshot(&ticket, &workers), snapshot(&ticket, &workers)];
-        ticket.start(&workers);
-        ticket.wait();
+        let Waited { workers, buffer, ticket, snapshots } = wait_beside_snapshots();
         assert!(ticket.outcome().expect("decided").is_err());
         ticket.renew(piece(&buffer));
         ticket.start(&workers);
