@@ -23,8 +23,10 @@
 
 mod arena;
 mod generation;
+mod index;
 mod landing;
 mod maps;
+mod memory;
 mod overlay;
 mod pool;
 mod queue;
@@ -249,6 +251,12 @@ impl Buffer {
         }
     }
 
+    /// Asks for what [`Self::prefetch`] will read of a key, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, key: &Key<'_>) {
+        self.active.prefetch_index(key);
+    }
+
     /// Asks for what [`Self::get_known`] will read of a key, without waiting for it: the misses of
     /// a batch are then under way together.
     #[inline]
@@ -385,7 +393,8 @@ impl Buffer {
             return;
         }
         while let Err(Full { bytes }) = self.active.cache(key, value, base) {
-            let has_room = self.active.bytes() + Generation::room_bytes(bytes) <= limit;
+            let has_room = self.active.bytes() + Generation::room_bytes(bytes) <= limit
+                && !self.active.is_out_of_addresses();
             if !has_room || !self.active.add_room(bytes, Limit::Held) {
                 self.crowded += 1;
                 return;
@@ -428,7 +437,8 @@ impl Buffer {
     #[cold]
     fn make_room(&mut self, bytes: usize) -> Result<()> {
         let wanted = Generation::room_bytes(bytes);
-        if self.active.bytes() + wanted > self.limit_bytes() && !self.active.is_empty() {
+        let is_large = self.active.bytes() + wanted > self.limit_bytes();
+        if is_large && !self.active.is_empty() || self.active.is_out_of_addresses() {
             self.wait_while(|buffer| buffer.queue_is_full())?;
             self.spill();
         }

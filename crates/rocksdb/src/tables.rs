@@ -76,21 +76,23 @@ impl Tables {
             return Ok(found.map(|value| value.map(|value| push(read, &value))).collect());
         };
         buffer.catch_up();
-        keys.clone().for_each(|key| buffer.prefetch(&Key::new(key)));
-        let known: Vec<_> = keys.clone().map(|key| buffer.get_known(&Key::new(key))).collect();
+        let hashed: Vec<Key<'_>> = keys.clone().map(Key::new).collect();
+        hashed.iter().for_each(|key| buffer.prefetch_index(key));
+        hashed.iter().for_each(|key| buffer.prefetch(key));
+        let known: Vec<_> = hashed.iter().map(|key| buffer.get_known(key)).collect();
         let unknown = keys.clone().zip(&known).filter(|(_, known)| known.is_none());
         let unknown: Vec<&[u8]> = unknown.map(|(key, _)| key).collect();
         let mut below = self.store.get_many(unknown.iter().copied())?.into_iter();
         let mut places = Vec::with_capacity(known.len());
-        for (key, known) in keys.zip(known) {
+        for (key, known) in hashed.iter().zip(known) {
             places.push(match known {
                 Some(place) => {
-                    place.iter().for_each(|place| buffer.keep_frozen(&Key::new(key), place));
+                    place.iter().for_each(|place| buffer.keep_frozen(key, place));
                     place
                 }
                 None => {
                     let value = below.next().flatten();
-                    buffer.get_read(&Key::new(key), value.as_deref(), read)?
+                    buffer.get_read(key, value.as_deref(), read)?
                 }
             });
         }

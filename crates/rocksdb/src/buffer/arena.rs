@@ -1,13 +1,14 @@
-//! Where the records of a generation are: pages filled one after the other, and blocks of their own
-//! for large records.
+//! Where the records of a generation are: chunks filled one after the other, page by page, and
+//! blocks of their own for large records.
 //!
 //! # Invariants
-//! - A record never crosses pages. What a page has left when a record does not fit starts with a
+//! - A record never crosses chunks. What a chunk has left when a record does not fit starts with a
 //!   zero, which no record starts with.
 //! - A record keeps its address.
 
-use super::pool::{PAGE_BYTES, Page};
-use super::record::Record;
+use super::memory::{HUGE_PAGE_BYTES, Memory};
+use super::pool::PAGE_BYTES;
+use super::record::{Kind, Record};
 
 /// Larger records have a block of their own.
 pub(crate) const PAGED_BYTES_MAX: usize = PAGE_BYTES / 4;
@@ -15,29 +16,35 @@ pub(crate) const PAGED_BYTES_MAX: usize = PAGE_BYTES / 4;
 /// Marks addresses of blocks.
 const BLOCK_BIT: u32 = 1 << 31;
 
-/// Bits of an address that say where in the page.
-const OFFSET_BITS: u32 = PAGE_BYTES.trailing_zeros();
+/// Bits of an address that say where in the chunk.
+const OFFSET_BITS: u32 = HUGE_PAGE_BYTES.trailing_zeros();
 
 const OFFSET_MASK: u32 = (1 << OFFSET_BITS) - 1;
 
-/// Pages and blocks.
+/// Chunks that addresses reach.
+const CHUNKS_MAX: usize = 1 << (31 - OFFSET_BITS);
+
+/// Chunks and blocks.
 #[derive(Default)]
 pub(crate) struct Arena {
-    pages: Vec<Page>,
-    /// Bytes used of the last page.
+    /// Of whole pages each, and none larger than a huge page.
+    chunks: Vec<Memory>,
+    /// Bytes of all chunks but the last.
+    full_bytes: usize,
+    /// Bytes of the last chunk that may be used.
+    granted: usize,
+    /// Bytes used of the last chunk.
     tail: usize,
     blocks: Vec<Box<[u8]>>,
     block_bytes: usize,
     /// Room that is not in use yet.
-    spare_page: Option<Page>,
     spare_block: Option<Box<[u8]>>,
 }
 
 impl Arena {
     /// Bytes of all pages and blocks.
-    pub(crate) fn bytes(&self) -> usize {
-        let pages = self.pages.len() + usize::from(self.spare_page.is_some());
-        pages * PAGE_BYTES + self.block_bytes
+    pub(crate) const fn bytes(&self) -> usize {
+        self.full_bytes + self.granted + self.block_bytes
     }
 
     /// Bytes of the blocks.
@@ -45,9 +52,31 @@ impl Arena {
         self.block_bytes
     }
 
-    /// Adds a page for what comes next.
-    pub(crate) fn add_page(&mut self, page: Page) {
-        self.spare_page = Some(page);
+    /// Whether addresses reach no further chunk.
+    pub(crate) const fn is_out_of_addresses(&self) -> bool {
+        self.chunks.len() >= CHUNKS_MAX
+    }
+
+    /// Adds a page of the last chunk, if that has one more.
+    pub(crate) fn add_page(&mut self) -> bool {
+        let chunk_bytes = self.chunks.last().map_or(0, |chunk| chunk.len());
+        let has_one = self.granted < chunk_bytes;
+        self.granted += if has_one { PAGE_BYTES } else { 0 };
+        has_one
+    }
+
+    /// Adds a chunk, and its first page, for what comes next.
+    pub(crate) fn add_chunk(&mut self, chunk: Memory) {
+        let tail = self.tail;
+        if let Some(last) = self.chunks.last_mut() {
+            self.full_bytes += last.len();
+            if let Some(rest) = last.get_mut(tail..) {
+                rest.iter_mut().take(4).for_each(|byte| *byte = 0);
+            }
+        }
+        self.chunks.push(chunk);
+        self.tail = 0;
+        self.granted = PAGE_BYTES;
     }
 
     /// Adds a block for a record of that size; returns the bytes of one that was never used.
@@ -65,24 +94,13 @@ impl Arena {
         if bytes > PAGED_BYTES_MAX {
             return self.allocate_block(bytes);
         }
-        if self.pages.is_empty() || self.tail + bytes > PAGE_BYTES {
-            self.turn_page()?;
+        if self.tail + bytes > self.granted {
+            return None;
         }
-        let page = u32::try_from(self.pages.len() - 1).ok()?;
+        let chunk = u32::try_from(self.chunks.len() - 1).ok()?;
         let offset = u32::try_from(self.tail).ok()?;
         self.tail += bytes;
-        Some(page << OFFSET_BITS | offset)
-    }
-
-    fn turn_page(&mut self) -> Option<()> {
-        let page = self.spare_page.take()?;
-        let tail = self.tail;
-        if let Some(rest) = self.pages.last_mut().and_then(|page| page.get_mut(tail..)) {
-            rest.iter_mut().take(4).for_each(|byte| *byte = 0);
-        }
-        self.pages.push(page);
-        self.tail = 0;
-        Some(())
+        Some(chunk << OFFSET_BITS | offset)
     }
 
     fn allocate_block(&mut self, bytes: usize) -> Option<u32> {
@@ -95,8 +113,8 @@ impl Arena {
     #[inline]
     pub(crate) fn get(&self, at: u32) -> &[u8] {
         let found = if at & BLOCK_BIT == 0 {
-            let page = self.pages.get((at >> OFFSET_BITS) as usize);
-            page.and_then(|page| page.get((at & OFFSET_MASK) as usize..))
+            let chunk = self.chunks.get((at >> OFFSET_BITS) as usize);
+            chunk.and_then(|chunk| chunk.get((at & OFFSET_MASK) as usize..))
         } else {
             self.blocks.get((at & !BLOCK_BIT) as usize).map(|block| &block[..])
         };
@@ -107,8 +125,8 @@ impl Arena {
     #[inline]
     pub(crate) fn get_mut(&mut self, at: u32) -> &mut [u8] {
         let found = if at & BLOCK_BIT == 0 {
-            let page = self.pages.get_mut((at >> OFFSET_BITS) as usize);
-            page.and_then(|page| page.get_mut((at & OFFSET_MASK) as usize..))
+            let chunk = self.chunks.get_mut((at >> OFFSET_BITS) as usize);
+            chunk.and_then(|chunk| chunk.get_mut((at & OFFSET_MASK) as usize..))
         } else {
             self.blocks.get_mut((at & !BLOCK_BIT) as usize).map(|block| &mut block[..])
         };
@@ -117,14 +135,14 @@ impl Arena {
 
     /// Calls `visit` with each record, dead ones included, in the order of addresses.
     pub(crate) fn for_each<'a>(&'a self, visit: &mut dyn FnMut(u32, Record<'a>)) {
-        for (number, page) in (0u32..).zip(&self.pages) {
-            let is_last = number as usize + 1 == self.pages.len();
-            let mut rest = page.get(..if is_last { self.tail } else { PAGE_BYTES });
+        for (number, chunk) in (0u32..).zip(&self.chunks) {
+            let is_last = number as usize + 1 == self.chunks.len();
+            let mut rest = chunk.get(..if is_last { self.tail } else { chunk.len() });
             let mut at = number << OFFSET_BITS;
             while let Some(bytes) = rest {
                 let record = Record::decode(bytes);
                 let len = record.bytes();
-                if record.kind == super::record::Kind::End {
+                if record.kind == Kind::End {
                     break;
                 }
                 visit(at, record);
@@ -137,9 +155,8 @@ impl Arena {
         }
     }
 
-    /// All pages, to be given back.
-    pub(crate) fn take_pages(&mut self) -> Vec<Page> {
-        self.pages.extend(self.spare_page.take());
-        core::mem::take(&mut self.pages)
+    /// All chunks, to be given back.
+    pub(crate) fn take_chunks(&mut self) -> Vec<Memory> {
+        core::mem::take(&mut self.chunks)
     }
 }

@@ -9,12 +9,12 @@
 
 use std::sync::OnceLock;
 
-use hashbrown::HashTable;
 use millpond_state::{Result, check_value_len};
 use prefetch_index::prefetch_index;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::arena::{Arena, PAGED_BYTES_MAX};
+use super::index::Index;
 use super::maps::{MapHead, Tree};
 use super::pool::{Limit, PAGE_BYTES, Pool};
 use super::record::{self, Kind, NOWHERE, Record, record_bytes};
@@ -63,18 +63,6 @@ const fn fold(hash: u64) -> u32 {
 /// Bytes of a record that are asked for: those of one with a short key and value.
 const PREFETCHED_BYTES: usize = 48;
 
-/// Where a record is, with its hash, so that the table grows without reading records.
-struct Slot {
-    hash: u32,
-    at: u32,
-}
-
-/// The table takes the place from the low bits and seven more bits from the top.
-#[inline]
-const fn spread(hash: u32) -> u64 {
-    hash as u64 | (hash as u64) << 32
-}
-
 /// Nothing was changed: there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full {
@@ -85,7 +73,7 @@ pub(crate) struct Full {
 /// See the module.
 pub(crate) struct Generation {
     pub(super) arena: Arena,
-    index: HashTable<Slot>,
+    index: Index,
     pub(super) trees: Vec<Tree>,
     /// Bytes of the index and the trees that were charged to the pool.
     charged_bytes: usize,
@@ -103,7 +91,7 @@ impl Generation {
     pub(crate) fn new(pool: Pool, records: usize) -> Self {
         let mut new = Self {
             arena: Arena::default(),
-            index: HashTable::with_capacity(records),
+            index: Index::with_room(records),
             trees: Vec::new(),
             charged_bytes: 0,
             tree_bytes: 0,
@@ -119,13 +107,13 @@ impl Generation {
     }
 
     /// Records, those of maps included.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.index.len()
     }
 
     /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.index.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.index.len() == 0
     }
 
     /// Whether something must be written out.
@@ -150,12 +138,20 @@ impl Generation {
             let charged = self.pool.charge(bytes, limit);
             if charged {
                 let unused = self.arena.add_block(bytes);
-                self.pool.give_back(&mut Vec::new(), unused);
+                self.pool.give_back(Vec::new(), unused);
             }
             return charged;
         }
-        let page = self.pool.take_page(limit);
-        page.map(|page| self.arena.add_page(page)).is_some()
+        if self.arena.add_page() {
+            return true;
+        }
+        let chunk = self.pool.take_chunk(limit);
+        chunk.map(|chunk| self.arena.add_chunk(chunk)).is_some()
+    }
+
+    /// Whether no room can be added any more.
+    pub(crate) const fn is_out_of_addresses(&self) -> bool {
+        self.arena.is_out_of_addresses()
     }
 
     /// Bytes that [`Self::add_room`] takes for a record of so many bytes.
@@ -177,14 +173,20 @@ impl Generation {
         prefetch_index(bytes, PREFETCHED_BYTES);
     }
 
+    /// Asks for the part of the index that a key is found with, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, key: &Key<'_>) {
+        self.index.prefetch(key.hash);
+    }
+
     /// As [`Self::prefetch_record`], of the record that a key probably has; tells if there is one.
     #[inline]
     pub(crate) fn prefetch(&self, key: &Key<'_>) -> bool {
-        let slot = self.index.find(spread(key.hash), |slot| slot.hash == key.hash);
-        if let Some(slot) = slot {
-            self.prefetch_record(slot.at);
+        let at = self.index.find(key.hash, |_| true);
+        if let Some(at) = at {
+            self.prefetch_record(at);
         }
-        slot.is_some()
+        at.is_some()
     }
 
     /// Where the record of a key is.
@@ -200,11 +202,8 @@ impl Generation {
 
     #[inline]
     fn find_kind(&self, key: &Key<'_>, is_map: bool) -> Option<u32> {
-        let slot = self.index.find(spread(key.hash), |slot| {
-            slot.hash == key.hash
-                && Record::decode_key(self.arena.get(slot.at)) == (key.bytes, is_map)
-        });
-        slot.map(|slot| slot.at)
+        self.index
+            .find(key.hash, |at| Record::decode_key(self.arena.get(at)) == (key.bytes, is_map))
     }
 
     /// Sets what became of a key: [`Kind::Put`] or [`Kind::Delete`].
@@ -277,9 +276,7 @@ impl Generation {
     fn replace(&mut self, old: u32, key: &Key<'_>, draft: Record<'_>) -> Result<(), Full> {
         let at = self.encode(draft)?;
         record::bury(self.arena.get_mut(old));
-        if let Some(slot) = self.index.find_mut(spread(key.hash), |slot| slot.at == old) {
-            slot.at = at;
-        }
+        self.index.replace(key.hash, old, at);
         self.link(key, at);
         Ok(())
     }
@@ -312,9 +309,8 @@ impl Generation {
     }
 
     fn enter(&mut self, key: &Key<'_>, at: u32) {
-        let grows = self.index.len() == self.index.capacity();
-        let slot = Slot { hash: key.hash, at };
-        self.index.insert_unique(spread(key.hash), slot, |slot| spread(slot.hash));
+        let grows = self.index.is_full();
+        self.index.insert(key.hash, at);
         if grows {
             self.charge();
         }
@@ -328,7 +324,7 @@ impl Generation {
     /// Charges what the index and the trees take now. They grow with the arena, so that the limit
     /// holds by way of that.
     pub(super) fn charge(&mut self) {
-        let bytes = self.index.allocation_size() + self.tree_bytes;
+        let bytes = self.index.bytes() + self.tree_bytes;
         self.pool.charge(bytes.saturating_sub(self.charged_bytes), Limit::Passed);
         self.charged_bytes = self.charged_bytes.max(bytes);
     }
@@ -362,7 +358,7 @@ impl Generation {
 impl Drop for Generation {
     fn drop(&mut self) {
         let charged = self.charged_bytes + self.arena.block_bytes();
-        self.pool.give_back(&mut self.arena.take_pages(), charged);
+        self.pool.give_back(self.arena.take_chunks(), charged);
     }
 }
 

@@ -4,20 +4,23 @@
 //! - What is taken stays within the limit, except for what was taken over it on purpose: each
 //!   instance may hold [`INSTANCE_BYTES_MIN`] whatever the others hold, so that none waits for
 //!   another one that does nothing.
-//! - Pages that come back are kept for the next taker: a writer meets no allocation of the system's
-//!   once its factory has run for a while, and never gives memory back to it.
+//! - What is free and what is taken together stay within the limit as well, so far as that is held.
+//! - Chunks that come back are kept for the next taker: a writer meets no allocation of the
+//!   system's once its factory has run for a while, and never gives memory back to it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a page.
+use super::memory::{HUGE_PAGE_BYTES, Memory};
+
+/// Bytes by which an instance's memory grows, whatever is taken from the pool for it.
 pub(crate) const PAGE_BYTES: usize = 16 << 10;
 
 /// Bytes that each instance may hold although the pool is empty.
 pub(crate) const INSTANCE_BYTES_MIN: usize = 4 * PAGE_BYTES;
 
-/// Memory that records are written to.
-pub(crate) type Page = Box<[u8; PAGE_BYTES]>;
+/// Instances with a smaller share take chunks of a page each: a huge page would be much of it.
+const HUGE_SHARE_MIN: usize = 16 * HUGE_PAGE_BYTES;
 
 /// Whether memory may be taken although the pool is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,33 +41,57 @@ struct Inner {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
-    free: Vec<Page>,
-    /// Bytes in use: pages, and what else was charged.
+    free_pages: Vec<Memory>,
+    free_huge: Vec<Memory>,
+    /// Bytes in use: chunks, and what else was charged.
     taken_bytes: usize,
+}
+
+impl State {
+    const fn free_bytes(&self) -> usize {
+        self.free_pages.len() * PAGE_BYTES + self.free_huge.len() * HUGE_PAGE_BYTES
+    }
+
+    /// Takes out what is free beyond the limit: the caller lets go of it after the lock.
+    fn surplus(&mut self, limit_bytes: usize) -> Vec<Memory> {
+        let mut surplus = Vec::new();
+        while self.taken_bytes + self.free_bytes() > limit_bytes {
+            let Some(chunk) = self.free_huge.pop().or_else(|| self.free_pages.pop()) else { break };
+            surplus.push(chunk);
+        }
+        surplus
+    }
 }
 
 impl Pool {
     /// A pool of so many bytes, of which nothing is allocated yet.
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        let state = Mutex::new(State { free: Vec::new(), taken_bytes: 0 });
-        Self(Arc::new(Inner { limit_bytes, instances: AtomicUsize::new(0), state }))
+        let (instances, state) = (AtomicUsize::new(0), Mutex::default());
+        Self(Arc::new(Inner { limit_bytes, instances, state }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A page, its contents whatever the last user left.
-    pub(crate) fn take_page(&self, limit: Limit) -> Option<Page> {
+    /// A chunk, of a huge page or of one page, its contents whatever the last user left.
+    pub(crate) fn take_chunk(&self, limit: Limit) -> Option<Memory> {
+        let is_huge = limit == Limit::Held && self.share_bytes() >= HUGE_SHARE_MIN;
+        let bytes = if is_huge { HUGE_PAGE_BYTES } else { PAGE_BYTES };
         let mut state = self.lock();
-        if limit == Limit::Held && state.taken_bytes + PAGE_BYTES > self.0.limit_bytes {
+        let sum = state.taken_bytes + bytes;
+        if limit == Limit::Held && sum > self.0.limit_bytes {
             return None;
         }
-        state.taken_bytes += PAGE_BYTES;
-        let page = state.free.pop();
+        state.taken_bytes = sum;
+        let free = if is_huge { &mut state.free_huge } else { &mut state.free_pages };
+        let chunk = free.pop();
+        let surplus = state.surplus(self.0.limit_bytes);
         drop(state);
-        Some(page.unwrap_or_else(|| Box::new([0; PAGE_BYTES])))
+        drop(surplus);
+        Some(chunk.unwrap_or_else(|| Memory::zeroed(bytes)))
     }
 
     /// Counts memory that a buffer allocates itself.
@@ -75,20 +102,29 @@ impl Pool {
             return false;
         }
         state.taken_bytes = sum;
-        // Pages that nobody uses are memory as well.
-        let pages = self.0.limit_bytes.saturating_sub(sum) / PAGE_BYTES;
-        state.free.truncate(pages);
+        let surplus = state.surplus(self.0.limit_bytes);
+        drop(state);
+        drop(surplus);
         true
     }
 
-    /// Takes pages back, and so many bytes of what was charged.
-    pub(crate) fn give_back(&self, pages: &mut Vec<Page>, charged_bytes: usize) {
+    /// Takes chunks back, and so many bytes of what was charged.
+    pub(crate) fn give_back(&self, chunks: Vec<Memory>, charged_bytes: usize) {
         let mut state = self.lock();
-        let bytes = pages.len() * PAGE_BYTES + charged_bytes;
+        let bytes = chunks.iter().map(|chunk| chunk.len()).sum::<usize>() + charged_bytes;
         state.taken_bytes = state.taken_bytes.saturating_sub(bytes);
-        let kept = self.0.limit_bytes.saturating_sub(state.taken_bytes) / PAGE_BYTES;
-        let room = kept.saturating_sub(state.free.len()).min(pages.len());
-        state.free.extend(pages.drain(..room));
+        let (huge, pages) = chunks.into_iter().partition(|chunk| chunk.len() == HUGE_PAGE_BYTES);
+        let (mut huge, mut pages): (Vec<_>, Vec<_>) = (huge, pages);
+        state.free_huge.append(&mut huge);
+        state.free_pages.append(&mut pages);
+        let surplus = state.surplus(self.0.limit_bytes);
+        drop(state);
+        drop(surplus);
+    }
+
+    /// Bytes for each instance if all take the same.
+    pub(crate) fn share_bytes(&self) -> usize {
+        self.0.limit_bytes / self.0.instances.load(Ordering::Relaxed).max(1)
     }
 
     /// Bytes in use.
@@ -116,8 +152,7 @@ impl Member {
 
     /// Bytes for each instance if all take the same.
     pub(crate) fn share_bytes(&self) -> usize {
-        let inner = &self.pool.0;
-        inner.limit_bytes / inner.instances.load(Ordering::Relaxed).max(1)
+        self.pool.share_bytes()
     }
 }
 
@@ -131,29 +166,44 @@ impl Drop for Member {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pages_are_given_out_up_to_the_limit_and_again_when_they_come_back() {
-        let pool = Pool::new(3 * PAGE_BYTES);
-        let mut pages: Vec<Page> =
-            core::iter::from_fn(|| pool.take_page(Limit::Held)).take(10).collect();
-        assert_eq!(pages.len(), 3);
-        assert!(pool.take_page(Limit::Passed).is_some());
-        assert_eq!(pool.taken_bytes(), 4 * PAGE_BYTES);
-        pool.give_back(&mut pages, PAGE_BYTES);
-        assert_eq!(pool.taken_bytes(), 0);
-        assert!(pool.take_page(Limit::Held).is_some());
+    fn take_all(pool: &Pool) -> Vec<Memory> {
+        core::iter::from_fn(|| pool.take_chunk(Limit::Held)).take(1_000).collect()
     }
 
     #[test]
-    fn what_is_charged_displaces_pages_that_nobody_uses() {
+    fn chunks_are_given_out_up_to_the_limit_and_again_when_they_come_back() {
+        for (limit, bytes) in [(3, PAGE_BYTES), (20, HUGE_PAGE_BYTES)] {
+            let pool = Pool::new(limit * bytes);
+            let chunks = take_all(&pool);
+            assert_eq!(chunks.len(), limit);
+            assert!(chunks.iter().all(|chunk| chunk.len() == bytes));
+            assert_eq!(pool.take_chunk(Limit::Passed).map(|chunk| chunk.len()), Some(PAGE_BYTES));
+            assert_eq!(pool.taken_bytes(), limit * bytes + PAGE_BYTES);
+            pool.give_back(chunks, PAGE_BYTES);
+            assert_eq!((pool.taken_bytes(), pool.lock().free_bytes()), (0, limit * bytes));
+            assert!(pool.take_chunk(Limit::Held).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_charged_displaces_chunks_that_nobody_uses() {
         let pool = Pool::new(4 * PAGE_BYTES);
-        let mut pages: Vec<Page> =
-            core::iter::from_fn(|| pool.take_page(Limit::Held)).take(4).collect();
-        pool.give_back(&mut pages, 0);
-        assert_eq!(pool.lock().free.len(), 4);
+        pool.give_back(take_all(&pool), 0);
+        assert_eq!(pool.lock().free_pages.len(), 4);
         assert!(pool.charge(3 * PAGE_BYTES, Limit::Held));
-        assert_eq!(pool.lock().free.len(), 1);
+        assert_eq!(pool.lock().free_pages.len(), 1);
         assert!(!pool.charge(2 * PAGE_BYTES, Limit::Held));
+    }
+
+    #[test]
+    fn pages_displace_huge_ones_that_nobody_uses_when_many_share() {
+        let pool = Pool::new(16 * HUGE_PAGE_BYTES);
+        pool.give_back(take_all(&pool), 0);
+        let members = [pool.join(), pool.join()];
+        let page = pool.take_chunk(Limit::Held);
+        assert_eq!(page.map(|page| page.len()), Some(PAGE_BYTES));
+        assert_eq!(pool.lock().free_huge.len(), 15);
+        drop(members);
     }
 
     #[test]

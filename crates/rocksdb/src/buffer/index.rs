@@ -1,0 +1,206 @@
+//! Finds the records of a generation by the hashes of their keys.
+//!
+//! ```text
+//!   slot: [ hash, 32 bits | address of the record, inverted, 32 bits ]      0: empty
+//! ```
+//!
+//! Hash and address lie side by side, so that a search waits for one line of memory and then for
+//! the record.
+//!
+//! # Invariants
+//! - A record is in the slot that its hash chooses, or in the first one behind that (in a ring)
+//!   that was empty.
+//! - Slots are chosen in the order of hashes: a larger table takes them over in one pass.
+//! - At least a quarter of the slots is empty. Nothing is ever taken out.
+
+use prefetch_index::prefetch_index;
+
+use super::memory::Memory;
+
+/// Bytes of a slot.
+const SLOT_BYTES: usize = size_of::<u64>();
+
+/// Slots of the smallest table.
+const SLOTS_MIN: usize = 16;
+
+/// The index of a generation.
+pub(crate) struct Index {
+    memory: Memory,
+    slots: usize,
+    len: usize,
+}
+
+impl Index {
+    /// With room for so many records.
+    pub(crate) fn with_room(records: usize) -> Self {
+        let slots = if records == 0 { 0 } else { (records + records / 2).max(SLOTS_MIN) };
+        Self { memory: Memory::zeroed(slots * SLOT_BYTES), slots, len: 0 }
+    }
+
+    /// Records.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.slots * SLOT_BYTES
+    }
+
+    /// Whether one more record would have it grow.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len >= self.slots - self.slots / 4
+    }
+
+    /// The slot that a hash chooses.
+    #[inline]
+    const fn home(&self, hash: u32) -> usize {
+        ((hash as u64 * self.slots as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn slots(&self) -> &[[u8; SLOT_BYTES]] {
+        self.memory.as_chunks().0
+    }
+
+    /// Asks for the slot that a hash chooses, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u32) {
+        prefetch_index(self.slots(), self.home(hash));
+    }
+
+    /// The number of the first slot from the chosen one on that is empty or holds what `is` says.
+    #[inline]
+    fn search(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<(usize, u64)> {
+        let slots = self.slots();
+        let mut number = self.home(hash);
+        for _ in 0..slots.len() {
+            let slot = u64::from_le_bytes(*slots.get(number)?);
+            if slot == 0 || hash_of(slot) == hash && is(address_of(slot)) {
+                return Some((number, slot));
+            }
+            number = if number + 1 == slots.len() { 0 } else { number + 1 };
+        }
+        None
+    }
+
+    /// The address of a record with that hash for which `is` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let (_, slot) = self.search(hash, is)?;
+        (slot != 0).then(|| address_of(slot))
+    }
+
+    /// Adds a record.
+    pub(crate) fn insert(&mut self, hash: u32, at: u32) {
+        if self.is_full() {
+            self.grow();
+        }
+        self.take_slot(slot_of(hash, at));
+    }
+
+    /// Puts a record that was moved in its own place.
+    pub(crate) fn replace(&mut self, hash: u32, old: u32, at: u32) {
+        if let Some((number, slot)) = self.search(hash, |found| found == old)
+            && slot != 0
+        {
+            self.set(number, slot_of(hash, at));
+        }
+    }
+
+    fn set(&mut self, number: usize, slot: u64) {
+        let (slots, _) = self.memory.as_chunks_mut::<SLOT_BYTES>();
+        if let Some(place) = slots.get_mut(number) {
+            *place = slot.to_le_bytes();
+        }
+    }
+
+    fn take_slot(&mut self, slot: u64) {
+        if let Some((number, _)) = self.search(hash_of(slot), |_| false) {
+            self.set(number, slot);
+            self.len += 1;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let slots = (self.slots * 2).max(SLOTS_MIN);
+        let mut grown = Self { memory: Memory::zeroed(slots * SLOT_BYTES), slots, len: 0 };
+        for slot in self.slots() {
+            let slot = u64::from_le_bytes(*slot);
+            if slot != 0 {
+                grown.take_slot(slot);
+            }
+        }
+        *self = grown;
+    }
+}
+
+/// No record is at `u32::MAX`: no slot in use is 0.
+#[inline]
+const fn slot_of(hash: u32, at: u32) -> u64 {
+    (hash as u64) << 32 | !at as u64
+}
+
+#[inline]
+const fn hash_of(slot: u64) -> u32 {
+    (slot >> 32) as u32
+}
+
+#[inline]
+const fn address_of(slot: u64) -> u32 {
+    !(slot as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_found_in_an_empty_index_and_it_has_room_for_what_was_said() {
+        let mut index = Index::with_room(0);
+        assert_eq!((index.find(0, |_| true), index.bytes()), (None, 0));
+        index.insert(0, 0);
+        assert_eq!(index.find(0, |_| true), Some(0));
+        for records in [1, 2, 7, 100, 5_000] {
+            let mut index = Index::with_room(records);
+            let bytes = index.bytes();
+            (0..records as u32).for_each(|at| index.insert(at.wrapping_mul(0x9e37_79b9), at));
+            assert_eq!((index.len(), index.bytes()), (records, bytes));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_was_put_in_whatever_the_hashes(
+            hashes in prop::collection::vec(
+                prop_oneof![any::<u32>(), 0u32..4, (u32::MAX - 3)..=u32::MAX], 0..400),
+            moved in prop::collection::vec(any::<prop::sample::Index>(), 0..50),
+        ) {
+            let mut index = Index::with_room(hashes.len() / 3);
+            let mut model = HashMap::new();
+            for (at, hash) in (0u32..).zip(&hashes) {
+                index.insert(*hash, at);
+                model.insert(at, *hash);
+            }
+            for (more, chosen) in (0u32..).zip(&moved) {
+                let mut places: Vec<_> = model.keys().copied().collect();
+                places.sort_unstable();
+                let Some(old) = places.get(chosen.index(places.len().max(1))) else { break };
+                let hash = model.remove(old).unwrap();
+                let at = u32::MAX - 1 - more;
+                index.replace(hash, *old, at);
+                model.insert(at, hash);
+            }
+            prop_assert_eq!(index.len(), model.len());
+            for (at, hash) in &model {
+                prop_assert_eq!(index.find(*hash, |found| found == *at), Some(*at));
+                prop_assert_eq!(index.find(hash ^ 0x100, |found| found == *at), None);
+            }
+        }
+    }
+}
