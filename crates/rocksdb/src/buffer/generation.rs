@@ -75,9 +75,10 @@ pub(crate) struct Generation {
     pub(super) arena: Arena,
     index: Index,
     pub(super) trees: Vec<Tree>,
-    /// Bytes of the index and the trees that were charged to the pool.
-    charged_bytes: usize,
+    /// Bytes of the trees.
     pub(super) tree_bytes: usize,
+    /// Those of them that were charged to the pool.
+    charged_bytes: usize,
     pool: Pool,
     writes: u64,
     cached_bytes: usize,
@@ -89,9 +90,9 @@ pub(crate) struct Generation {
 impl Generation {
     /// An empty one, with an index for so many records.
     pub(crate) fn new(pool: Pool, records: usize) -> Self {
-        let mut new = Self {
+        Self {
             arena: Arena::default(),
-            index: Index::with_room(records),
+            index: Index::with_room(pool.clone(), records),
             trees: Vec::new(),
             charged_bytes: 0,
             tree_bytes: 0,
@@ -101,9 +102,7 @@ impl Generation {
             cleared_maps: 0,
             sorted: OnceLock::new(),
             scratch: Vec::new(),
-        };
-        new.charge();
-        new
+        }
     }
 
     /// Records, those of maps included.
@@ -124,7 +123,7 @@ impl Generation {
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         let sorted = self.sorted.get().map_or(0, |sorted| sorted.len() * size_of::<u32>());
-        self.arena.bytes() + self.charged_bytes + sorted
+        self.arena.bytes() + self.index.bytes() + self.tree_bytes + sorted
     }
 
     /// Bytes that cached records have taken.
@@ -309,11 +308,7 @@ impl Generation {
     }
 
     fn enter(&mut self, key: &Key<'_>, at: u32) {
-        let grows = self.index.is_full();
         self.index.insert(key.hash, at);
-        if grows {
-            self.charge();
-        }
     }
 
     /// Notes that something must be written out.
@@ -321,12 +316,11 @@ impl Generation {
         self.writes += 1;
     }
 
-    /// Charges what the index and the trees take now. They grow with the arena, so that the limit
-    /// holds by way of that.
+    /// Charges what the trees take now. They grow with the arena, so that the limit holds by way of
+    /// that.
     pub(super) fn charge(&mut self) {
-        let bytes = self.index.bytes() + self.tree_bytes;
-        self.pool.charge(bytes.saturating_sub(self.charged_bytes), Limit::Passed);
-        self.charged_bytes = self.charged_bytes.max(bytes);
+        self.pool.charge(self.tree_bytes.saturating_sub(self.charged_bytes), Limit::Passed);
+        self.charged_bytes = self.charged_bytes.max(self.tree_bytes);
     }
 
     /// Addresses of all records that must be written out, by key, a map before its user keys.

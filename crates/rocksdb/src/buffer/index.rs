@@ -15,7 +15,8 @@
 
 use prefetch_index::prefetch_index;
 
-use super::memory::Memory;
+use super::memory::{HUGE_PAGE_BYTES, Memory};
+use super::pool::{Limit, Pool};
 
 /// Bytes of a slot.
 const SLOT_BYTES: usize = size_of::<u64>();
@@ -23,18 +24,34 @@ const SLOT_BYTES: usize = size_of::<u64>();
 /// Slots of the smallest table.
 const SLOTS_MIN: usize = 16;
 
+/// Slots of a chunk of a large table. A smaller table is one chunk.
+const CHUNK_SLOTS: usize = HUGE_PAGE_BYTES / SLOT_BYTES;
+
 /// The index of a generation.
 pub(crate) struct Index {
-    memory: Memory,
+    chunks: Vec<Memory>,
     slots: usize,
     len: usize,
+    pool: Pool,
 }
 
 impl Index {
-    /// With room for so many records.
-    pub(crate) fn with_room(records: usize) -> Self {
+    /// With room for so many records. Its memory counts in the pool, above the limit if need be.
+    pub(crate) fn with_room(pool: Pool, records: usize) -> Self {
         let slots = if records == 0 { 0 } else { (records + records / 2).max(SLOTS_MIN) };
-        Self { memory: Memory::zeroed(slots * SLOT_BYTES), slots, len: 0 }
+        Self::with_slots(pool, slots)
+    }
+
+    fn with_slots(pool: Pool, slots: usize) -> Self {
+        let (chunks, slots) = if slots >= CHUNK_SLOTS {
+            let chunks = pool.take_zeros(slots.div_ceil(CHUNK_SLOTS));
+            let slots = chunks.len() * CHUNK_SLOTS;
+            (chunks, slots)
+        } else {
+            pool.charge(slots * SLOT_BYTES, Limit::Passed);
+            (vec![Memory::zeroed(slots * SLOT_BYTES)], slots)
+        };
+        Self { chunks, slots, len: 0, pool }
     }
 
     /// Records.
@@ -47,8 +64,8 @@ impl Index {
         self.slots * SLOT_BYTES
     }
 
-    /// Whether one more record would have it grow.
-    pub(crate) const fn is_full(&self) -> bool {
+    /// Whether it must grow before one more record.
+    const fn is_full(&self) -> bool {
         self.len >= self.slots - self.slots / 4
     }
 
@@ -58,28 +75,47 @@ impl Index {
         ((hash as u64 * self.slots as u64) >> 32) as usize
     }
 
+    /// The chunk of a slot, and its place there.
     #[inline]
-    fn slots(&self) -> &[[u8; SLOT_BYTES]] {
-        self.memory.as_chunks().0
+    const fn place(number: usize) -> (usize, usize) {
+        (number / CHUNK_SLOTS, number % CHUNK_SLOTS)
+    }
+
+    #[inline]
+    fn slot(&self, number: usize) -> Option<u64> {
+        let (chunk, place) = Self::place(number);
+        let (slots, _) = self.chunks.get(chunk)?.as_chunks();
+        slots.get(place).map(|slot| u64::from_le_bytes(*slot))
+    }
+
+    fn set(&mut self, number: usize, slot: u64) {
+        let (chunk, place) = Self::place(number);
+        let Some(chunk) = self.chunks.get_mut(chunk) else { return };
+        let (slots, _) = chunk.as_chunks_mut::<SLOT_BYTES>();
+        if let Some(place) = slots.get_mut(place) {
+            *place = slot.to_le_bytes();
+        }
     }
 
     /// Asks for the slot that a hash chooses, without waiting for it.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
-        prefetch_index(self.slots(), self.home(hash));
+        let (chunk, place) = Self::place(self.home(hash));
+        if let Some(chunk) = self.chunks.get(chunk) {
+            prefetch_index(chunk.as_chunks::<SLOT_BYTES>().0, place);
+        }
     }
 
     /// The number of the first slot from the chosen one on that is empty or holds what `is` says.
     #[inline]
     fn search(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<(usize, u64)> {
-        let slots = self.slots();
         let mut number = self.home(hash);
-        for _ in 0..slots.len() {
-            let slot = u64::from_le_bytes(*slots.get(number)?);
+        for _ in 0..self.slots {
+            let slot = self.slot(number)?;
             if slot == 0 || hash_of(slot) == hash && is(address_of(slot)) {
                 return Some((number, slot));
             }
-            number = if number + 1 == slots.len() { 0 } else { number + 1 };
+            number = if number + 1 == self.slots { 0 } else { number + 1 };
         }
         None
     }
@@ -108,13 +144,6 @@ impl Index {
         }
     }
 
-    fn set(&mut self, number: usize, slot: u64) {
-        let (slots, _) = self.memory.as_chunks_mut::<SLOT_BYTES>();
-        if let Some(place) = slots.get_mut(number) {
-            *place = slot.to_le_bytes();
-        }
-    }
-
     fn take_slot(&mut self, slot: u64) {
         if let Some((number, _)) = self.search(hash_of(slot), |_| false) {
             self.set(number, slot);
@@ -125,14 +154,22 @@ impl Index {
     #[cold]
     fn grow(&mut self) {
         let slots = (self.slots * 2).max(SLOTS_MIN);
-        let mut grown = Self { memory: Memory::zeroed(slots * SLOT_BYTES), slots, len: 0 };
-        for slot in self.slots() {
-            let slot = u64::from_le_bytes(*slot);
-            if slot != 0 {
-                grown.take_slot(slot);
-            }
+        let mut grown = Self::with_slots(self.pool.clone(), slots);
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.as_chunks().0);
+        for slot in slots.map(|slot| u64::from_le_bytes(*slot)).filter(|slot| *slot != 0) {
+            grown.take_slot(slot);
         }
         *self = grown;
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if self.slots >= CHUNK_SLOTS {
+            self.pool.give_back_zeros(core::mem::take(&mut self.chunks));
+        } else {
+            self.pool.give_back(Vec::new(), self.bytes());
+        }
     }
 }
 
@@ -162,16 +199,34 @@ mod tests {
 
     #[test]
     fn nothing_is_found_in_an_empty_index_and_it_has_room_for_what_was_said() {
-        let mut index = Index::with_room(0);
+        let pool = Pool::new(0);
+        let mut index = Index::with_room(pool.clone(), 0);
         assert_eq!((index.find(0, |_| true), index.bytes()), (None, 0));
         index.insert(0, 0);
         assert_eq!(index.find(0, |_| true), Some(0));
-        for records in [1, 2, 7, 100, 5_000] {
-            let mut index = Index::with_room(records);
+        for records in [1, 2, 7, 100, 5_000, 700_000] {
+            let mut index = Index::with_room(pool.clone(), records);
             let bytes = index.bytes();
             (0..records as u32).for_each(|at| index.insert(at.wrapping_mul(0x9e37_79b9), at));
             assert_eq!((index.len(), index.bytes()), (records, bytes));
         }
+        drop(index);
+        assert_eq!(pool.taken_bytes(), 0);
+    }
+
+    #[test]
+    fn what_was_found_is_found_while_the_index_grows_over_chunks() {
+        let pool = Pool::new(0);
+        let hash = |at: u32| at.wrapping_mul(0x9e37_79b9);
+        let mut index = Index::with_room(pool.clone(), 0);
+        for at in 0..400_000 {
+            index.insert(hash(at), at);
+        }
+        assert!((0..400_000).all(|at| index.find(hash(at), |_| true) == Some(at)));
+        assert_eq!(
+            (index.find(hash(400_000), |_| true), pool.taken_bytes()),
+            (None, index.bytes())
+        );
     }
 
     proptest! {
@@ -181,7 +236,7 @@ mod tests {
                 prop_oneof![any::<u32>(), 0u32..4, (u32::MAX - 3)..=u32::MAX], 0..400),
             moved in prop::collection::vec(any::<prop::sample::Index>(), 0..50),
         ) {
-            let mut index = Index::with_room(hashes.len() / 3);
+            let mut index = Index::with_room(Pool::new(0), hashes.len() / 3);
             let mut model = HashMap::new();
             for (at, hash) in (0u32..).zip(&hashes) {
                 index.insert(*hash, at);

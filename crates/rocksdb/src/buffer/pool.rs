@@ -45,20 +45,24 @@ struct Inner {
 struct State {
     free_pages: Vec<Memory>,
     free_huge: Vec<Memory>,
+    /// Huge pages of zeros only.
+    free_zeros: Vec<Memory>,
     /// Bytes in use: chunks, and what else was charged.
     taken_bytes: usize,
 }
 
 impl State {
     const fn free_bytes(&self) -> usize {
-        self.free_pages.len() * PAGE_BYTES + self.free_huge.len() * HUGE_PAGE_BYTES
+        let huge = self.free_huge.len() + self.free_zeros.len();
+        self.free_pages.len() * PAGE_BYTES + huge * HUGE_PAGE_BYTES
     }
 
     /// Takes out what is free beyond the limit: the caller lets go of it after the lock.
     fn surplus(&mut self, limit_bytes: usize) -> Vec<Memory> {
         let mut surplus = Vec::new();
         while self.taken_bytes + self.free_bytes() > limit_bytes {
-            let Some(chunk) = self.free_huge.pop().or_else(|| self.free_pages.pop()) else { break };
+            let huge = self.free_huge.pop().or_else(|| self.free_zeros.pop());
+            let Some(chunk) = huge.or_else(|| self.free_pages.pop()) else { break };
             surplus.push(chunk);
         }
         surplus
@@ -86,12 +90,43 @@ impl Pool {
             return None;
         }
         state.taken_bytes = sum;
-        let free = if is_huge { &mut state.free_huge } else { &mut state.free_pages };
-        let chunk = free.pop();
+        let chunk = if is_huge {
+            state.free_huge.pop().or_else(|| state.free_zeros.pop())
+        } else {
+            state.free_pages.pop()
+        };
         let surplus = state.surplus(self.0.limit_bytes);
         drop(state);
         drop(surplus);
         Some(chunk.unwrap_or_else(|| Memory::zeroed(bytes)))
+    }
+
+    /// Huge pages of zeros, above the limit if need be.
+    pub(crate) fn take_zeros(&self, count: usize) -> Vec<Memory> {
+        let mut state = self.lock();
+        state.taken_bytes += count * HUGE_PAGE_BYTES;
+        let kept = state.free_zeros.len().saturating_sub(count);
+        let mut zeros = state.free_zeros.split_off(kept);
+        let kept = state.free_huge.len().saturating_sub(count - zeros.len());
+        let used = state.free_huge.split_off(kept);
+        let surplus = state.surplus(self.0.limit_bytes);
+        drop(state);
+        drop(surplus);
+        zeros.extend(used.into_iter().map(cleared));
+        zeros.resize_with(count, || Memory::zeroed(HUGE_PAGE_BYTES));
+        zeros
+    }
+
+    /// Takes huge pages of [`Self::take_zeros`] back.
+    pub(crate) fn give_back_zeros(&self, chunks: Vec<Memory>) {
+        let mut zeros: Vec<_> = chunks.into_iter().map(cleared).collect();
+        let mut state = self.lock();
+        let bytes = zeros.len() * HUGE_PAGE_BYTES;
+        state.taken_bytes = state.taken_bytes.saturating_sub(bytes);
+        state.free_zeros.append(&mut zeros);
+        let surplus = state.surplus(self.0.limit_bytes);
+        drop(state);
+        drop(surplus);
     }
 
     /// Counts memory that a buffer allocates itself.
@@ -137,6 +172,11 @@ impl Pool {
         self.0.instances.fetch_add(1, Ordering::Relaxed);
         Member { pool: self.clone() }
     }
+}
+
+fn cleared(mut chunk: Memory) -> Memory {
+    chunk.fill(0);
+    chunk
 }
 
 /// One instance's part in the pool.
@@ -193,6 +233,25 @@ mod tests {
         assert!(pool.charge(3 * PAGE_BYTES, Limit::Held));
         assert_eq!(pool.lock().free_pages.len(), 1);
         assert!(!pool.charge(2 * PAGE_BYTES, Limit::Held));
+    }
+
+    #[test]
+    fn zeros_are_zeros_whatever_the_pages_were_used_for() {
+        let pool = Pool::new(18 * HUGE_PAGE_BYTES);
+        let mut chunks = take_all(&pool);
+        chunks.iter_mut().for_each(|chunk| chunk.fill(1));
+        pool.give_back(chunks, 0);
+        for round in 1..4 {
+            let mut zeros = pool.take_zeros(2 * round);
+            assert_eq!(zeros.len(), 2 * round);
+            assert!(zeros.iter().all(|chunk| chunk.iter().all(|byte| *byte == 0)));
+            zeros.iter_mut().for_each(|chunk| chunk.fill(2));
+            pool.give_back_zeros(zeros);
+            assert_eq!((pool.taken_bytes(), pool.lock().free_zeros.len()), (0, 2 * round));
+        }
+        assert_eq!(pool.lock().free_bytes(), 18 * HUGE_PAGE_BYTES);
+        assert_eq!(take_all(&pool).len(), 18);
+        assert_eq!(pool.take_zeros(1).len(), 1);
     }
 
     #[test]
