@@ -148,6 +148,30 @@ pub fn setting(variable: &str, default: u64) -> u64 {
     list(variable).and_then(|numbers| numbers.first().copied()).unwrap_or(default)
 }
 
+/// Waits, half a minute at most, until the process does nothing any more: what a series leaves to
+/// be done in the background is then no part of the next one. Does nothing but on Linux.
+pub fn wait_until_idle() {
+    let ticks = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        let times = rest.split_ascii_whitespace().skip(11).take(2);
+        Some(times.filter_map(|time| time.parse::<u64>().ok()).sum::<u64>())
+    };
+    let mut before = ticks();
+    for _ in 0..100 {
+        if before.is_none() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = ticks();
+        // A hundredth of a second is what looking may take.
+        if now.zip(before).is_some_and(|(now, before)| now - before <= 1) {
+            return;
+        }
+        before = now;
+    }
+}
+
 /// Whether the variable is not set, or one of its comma-separated parts is in the name.
 #[must_use]
 pub fn is_wanted(variable: &str, name: &str) -> bool {

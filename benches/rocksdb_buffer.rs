@@ -3,7 +3,8 @@
 //! A raw database, the backend on RocksDB's own write buffers and the backend with hash buffers are
 //! filled with the same entries and do the same operations, one after the other, each alone on the
 //! machine. Times are wall-clock times of all operations of a series, so that waiting for flushes,
-//! landings and compactions counts. Keys are uniform, or of a Zipf distribution with exponent 1.
+//! landings and compactions counts; each series begins when the one before it has left nothing to be
+//! done. Keys are uniform, or of a Zipf distribution with exponent 1.
 //!
 //! `MILLPOND_BENCH_SUBJECTS` (raw,memtable,hash) and `MILLPOND_BENCH_SERIES` (parts of names, or
 //! barrier) leave the others out.
@@ -26,7 +27,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use millpond_benches::{Rng, Sizes, at, is_wanted, key, max_parallelism};
+use millpond_benches::{Rng, Sizes, at, is_wanted, key, max_parallelism, wait_until_idle};
 use millpond_rocksdb::{RocksDbBackend, RocksDbBackendFactory, RocksDbOptions, WriteBuffer};
 use millpond_state::codec::CodecIdentity;
 use millpond_state::{
@@ -328,6 +329,7 @@ fn measure(subject: &mut dyn Subject, keys: u64, value_bytes: usize, sizes: &Siz
             rates.push((f64::NAN, 0));
             continue;
         }
+        wait_until_idle();
         let (mut elapsed, mut sum) = (Duration::ZERO, 0u64);
         // Updates go on for as long as it takes until flushes and compactions limit them.
         let is_long = name.starts_with("update") || name.starts_with("read-");
