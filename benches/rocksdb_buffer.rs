@@ -3,8 +3,8 @@
 //! A raw database, the backend on RocksDB's own write buffers and the backend with hash buffers are
 //! filled with the same entries and do the same operations, one after the other, each alone on the
 //! machine. Times are wall-clock times of all operations of a series, so that waiting for flushes,
-//! landings and compactions counts; each series begins when the one before it has left nothing to be
-//! done. Keys are uniform, or of a Zipf distribution with exponent 1.
+//! landings and compactions counts; each series begins when the one before it has left nothing to
+//! be done. Keys are uniform, or of a Zipf distribution with exponent 1.
 //!
 //! `MILLPOND_BENCH_SUBJECTS` (raw,memtable,hash) and `MILLPOND_BENCH_SERIES` (parts of names, or
 //! barrier) leave the others out.

@@ -76,7 +76,7 @@ fn push_escaped(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(&END);
 }
 
-/// Appends a namespace in the form that [`Parts::namespace`] has.
+/// Appends a namespace in the form that the bytes of [`Parts::namespace`] have.
 pub(crate) fn push_namespace(out: &mut Vec<u8>, namespace: &[u8]) {
     push_escaped(out, namespace);
     out.truncate(out.len() - END.len());
@@ -89,6 +89,24 @@ pub(crate) fn to_end_of_entry(entry: &mut [u8]) {
     }
 }
 
+/// A key or namespace as it lies in a RocksDB key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Escaped<'k> {
+    pub(crate) bytes: &'k [u8],
+    has_zeros: bool,
+}
+
+impl<'k> Escaped<'k> {
+    /// What it stands for; `buffer` holds that if it differs.
+    #[inline]
+    pub(crate) fn plain<'a>(self, buffer: &'a mut Vec<u8>) -> &'a [u8]
+    where
+        'k: 'a,
+    {
+        if self.has_zeros { unescape(self.bytes, buffer) } else { self.bytes }
+    }
+}
+
 /// A RocksDB key, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parts<'k> {
@@ -96,10 +114,10 @@ pub(crate) struct Parts<'k> {
     pub(crate) group: KeyGroup,
     /// The state.
     pub(crate) state: StateId,
-    /// The key, escaped.
-    pub(crate) key: &'k [u8],
-    /// The namespace, escaped.
-    pub(crate) namespace: &'k [u8],
+    /// The key.
+    pub(crate) key: Escaped<'k>,
+    /// The namespace.
+    pub(crate) namespace: Escaped<'k>,
     /// The user key.
     pub(crate) user_key: &'k [u8],
     /// Everything before the user key.
@@ -110,10 +128,10 @@ pub(crate) struct Parts<'k> {
 #[inline]
 pub(crate) fn parts(key: &[u8]) -> Option<Parts<'_>> {
     let (group, state, rest) = split_scope(key)?;
-    let (escaped_key, rest) = split_part(rest)?;
+    let (own_key, rest) = split_part(rest)?;
     let (namespace, user_key) = split_part(rest)?;
     let entry = key.get(..key.len() - user_key.len())?;
-    Some(Parts { group, state, key: escaped_key, namespace, user_key, entry })
+    Some(Parts { group, state, key: own_key, namespace, user_key, entry })
 }
 
 /// Key group and state of a key.
@@ -126,12 +144,15 @@ pub(crate) fn split_scope(key: &[u8]) -> Option<(KeyGroup, StateId, &[u8])> {
 
 /// An escaped part and what follows its end.
 #[inline]
-fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_part(bytes: &[u8]) -> Option<(Escaped<'_>, &[u8])> {
     let mut from = 0;
     loop {
         let zero = from + zero_in(bytes.get(from..)?)?;
         match bytes.get(zero + 1)? {
-            0 => return Some((bytes.get(..zero)?, bytes.get(zero + END.len()..)?)),
+            0 => {
+                let part = Escaped { bytes: bytes.get(..zero)?, has_zeros: from > 0 };
+                return Some((part, bytes.get(zero + END.len()..)?));
+            }
             0xFF => from = zero + ZERO.len(),
             _ => return None,
         }
@@ -156,12 +177,8 @@ fn zero_in(bytes: &[u8]) -> Option<usize> {
     Some(words.len() * 8 + rest.iter().position(|byte| *byte == 0)?)
 }
 
-/// The bytes that an escaped part stands for; `buffer` holds them if they differ.
-#[inline]
-pub(crate) fn unescape<'a>(part: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    if !part.contains(&0) {
-        return part;
-    }
+/// The bytes that an escaped part stands for, in `buffer`.
+fn unescape<'a>(part: &[u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer.clear();
     let mut after_zero = false;
     for byte in part {

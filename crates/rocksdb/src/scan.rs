@@ -34,11 +34,11 @@ impl RocksDbBackend {
         });
         let (mut key, mut namespace) = (Vec::new(), Vec::new());
         self.walk(state, groups, &mut |entry| {
-            if wanted.as_ref().is_some_and(|wanted| *wanted != entry.namespace) {
+            if wanted.as_ref().is_some_and(|wanted| wanted != entry.namespace.bytes) {
                 return Ok(ControlFlow::Continue(()));
             }
-            let key = layout::unescape(entry.key, &mut key);
-            visit(entry.group, key, layout::unescape(entry.namespace, &mut namespace))
+            let key = entry.key.plain(&mut key);
+            visit(entry.group, key, entry.namespace.plain(&mut namespace))
         })
     }
 

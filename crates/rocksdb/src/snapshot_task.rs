@@ -154,8 +154,8 @@ impl Output<'_> {
         self.sink.entry(&SnapshotEntry {
             group: parts.group,
             state: parts.state.get(),
-            key: layout::unescape(parts.key, &mut self.key),
-            namespace: layout::unescape(parts.namespace, &mut self.namespace),
+            key: parts.key.plain(&mut self.key),
+            namespace: parts.namespace.plain(&mut self.namespace),
             user_key: parts.user_key,
             value,
         })

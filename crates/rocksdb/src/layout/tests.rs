@@ -41,12 +41,12 @@ proptest! {
         let found = parts(&key).unwrap();
         prop_assert_eq!((found.group.get(), found.state.get()), (address.0, address.1));
         let (mut a, mut b) = (vec![7], vec![7]);
-        prop_assert_eq!(unescape(found.key, &mut a), &address.2[..]);
-        prop_assert_eq!(unescape(found.namespace, &mut b), &address.3[..]);
+        prop_assert_eq!(found.key.plain(&mut a), &address.2[..]);
+        prop_assert_eq!(found.namespace.plain(&mut b), &address.3[..]);
         prop_assert_eq!(found.user_key, &address.4[..]);
         let mut namespace = Vec::new();
         push_namespace(&mut namespace, &address.3);
-        prop_assert_eq!(found.namespace, &namespace[..]);
+        prop_assert_eq!(found.namespace.bytes, &namespace[..]);
         prop_assert_eq!(entry_of(entry_of(&key)), entry_of(&key));
     }
 

@@ -177,8 +177,8 @@ fn entry_of<'e>(
     SnapshotEntry {
         group: parts.group,
         state: parts.state.get(),
-        key: layout::unescape(parts.key, key),
-        namespace: layout::unescape(parts.namespace, namespace),
+        key: parts.key.plain(key),
+        namespace: parts.namespace.plain(namespace),
         user_key: parts.user_key,
         value,
     }
