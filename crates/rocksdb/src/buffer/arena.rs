@@ -160,3 +160,52 @@ impl Arena {
         core::mem::take(&mut self.chunks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::record::{NOWHERE, record_bytes};
+
+    /// A chunk in which somebody else left records.
+    fn used_chunk(bytes: usize) -> Memory {
+        let mut chunk = Memory::zeroed(bytes);
+        let left = Record { kind: Kind::Put, key: b"k", value: b"", room: 0, base: 0, next: 0 };
+        let places = chunk.chunks_exact_mut(record_bytes(1, 0));
+        places.for_each(|place| left.encode_into(place));
+        chunk
+    }
+
+    #[test]
+    fn all_records_are_visited_and_nothing_that_others_left() {
+        for chunk_bytes in [PAGE_BYTES, 4 * PAGE_BYTES] {
+            let (mut arena, mut put) = (Arena::default(), Vec::new());
+            for number in 0..300_u32 {
+                let value = vec![7; (number * 37 % 5_000) as usize];
+                let bytes = record_bytes(4, value.len());
+                let at = loop {
+                    if let Some(at) = arena.allocate(bytes) {
+                        break at;
+                    }
+                    match bytes {
+                        _ if bytes > PAGED_BYTES_MAX => assert_eq!(arena.add_block(bytes), 0),
+                        _ if arena.add_page() => {}
+                        _ => arena.add_chunk(used_chunk(chunk_bytes)),
+                    }
+                };
+                let key = number.to_le_bytes();
+                let next = NOWHERE;
+                let (kind, room) = (Kind::Put, value.len());
+                let record = Record { kind, key: &key, value: &value, room, base: 0, next };
+                record.encode_into(arena.get_mut(at));
+                put.push((at, number));
+            }
+            let mut found = Vec::new();
+            arena.for_each(&mut |at, record| {
+                found.push((at, u32::from_le_bytes(record.key.try_into().unwrap_or_default())));
+            });
+            put.sort_unstable();
+            assert_eq!(found, put);
+            assert!(arena.bytes() >= put.len() * record_bytes(4, 0));
+        }
+    }
+}
