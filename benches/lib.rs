@@ -148,9 +148,16 @@ pub fn setting(variable: &str, default: u64) -> u64 {
     list(variable).and_then(|numbers| numbers.first().copied()).unwrap_or(default)
 }
 
-/// Waits, half a minute at most, until the process does nothing any more: what a series leaves to
-/// be done in the background is then no part of the next one. Does nothing but on Linux.
+/// Waits, half a minute at most, until the process does nothing any more, and has the system write
+/// out what it holds back for the disk: what a series leaves to be done in the background is then
+/// no part of the next one. Does nothing but on Linux.
 pub fn wait_until_idle() {
+    wait_until_process_is_idle();
+    // Where there is no such command, the system's writes are part of the next series.
+    let _ = std::process::Command::new("sync").status();
+}
+
+fn wait_until_process_is_idle() {
     let ticks = || {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         let (_, rest) = stat.rsplit_once(')')?;

@@ -34,16 +34,21 @@ use millpond_state::{
     BackendContext, CancelFlag, CheckpointId, EntrySink, KeyedBackend, MaxParallelism, Result,
     SnapshotEntry, SnapshotRequest, StateCodecs, StateDescriptor, StateId, StateKind,
 };
-use rocksdb::{ColumnFamilyDescriptor, DB, FlushOptions, ReadOptions, WriteOptions};
+use rocksdb::{ColumnFamilyDescriptor, DB, FlushOptions, ReadOptions, WriteBatch, WriteOptions};
 use tempfile::TempDir;
 
 /// User keys of each map.
 const MAP_KEYS: u64 = 20;
 
+/// Entries of a batch.
+const BATCH: usize = 64;
+
 /// What is measured.
 trait Subject {
     fn get(&mut self, number: u64) -> u64;
     fn put(&mut self, number: u64, value: &[u8]);
+    /// As many puts at once, as the runtime does for a batch of records.
+    fn put_batch(&mut self, numbers: &[u64], value: &[u8]);
     fn update(&mut self, number: u64);
     fn append(&mut self, number: u64);
     fn map_put(&mut self, number: u64, value: &[u8]);
@@ -88,6 +93,12 @@ impl Subject for Raw {
 
     fn put(&mut self, number: u64, value: &[u8]) {
         self.db.put_opt(self.key(0, number), value, &self.write).unwrap();
+    }
+
+    fn put_batch(&mut self, numbers: &[u64], value: &[u8]) {
+        let mut batch = WriteBatch::default();
+        numbers.iter().for_each(|number| batch.put(self.key(0, *number), value));
+        self.db.write_opt(batch, &self.write).unwrap();
     }
 
     fn update(&mut self, number: u64) {
@@ -171,6 +182,14 @@ impl Subject for Backend {
         self.backend.put(self.states[0], at(&key, self.max), value).unwrap();
     }
 
+    fn put_batch(&mut self, numbers: &[u64], value: &[u8]) {
+        let mut keys = [[0; 8]; BATCH];
+        keys.iter_mut().zip(numbers).for_each(|(to, number)| *to = key(*number).to_be_bytes());
+        let (entries, values) = (keys.each_ref().map(|key| at(key, self.max)), [value; BATCH]);
+        let count = numbers.len();
+        self.backend.put_many(self.states[0], &entries[..count], &values[..count]).unwrap();
+    }
+
     fn update(&mut self, number: u64) {
         let key = key(number).to_be_bytes();
         let entry = at(&key, self.max);
@@ -249,26 +268,55 @@ impl Spread {
     }
 }
 
-type Operation = fn(&mut dyn Subject, u64, &[u8]) -> u64;
+/// What is done with each number, or with some at once.
+#[derive(Clone, Copy)]
+enum Operation {
+    Each(fn(&mut dyn Subject, u64, &[u8]) -> u64),
+    Batch(fn(&mut dyn Subject, &[u64], &[u8])),
+}
+
+use Operation::{Batch, Each};
+
+impl Operation {
+    /// Returns a checksum of what was read.
+    fn run(self, subject: &mut dyn Subject, numbers: &[u64], value: &[u8]) -> u64 {
+        match self {
+            Each(run) => {
+                let sum = |sum: u64, number: &u64| sum.wrapping_add(run(subject, *number, value));
+                numbers.iter().fold(0, sum)
+            }
+            Batch(run) => {
+                numbers.chunks(BATCH).for_each(|numbers| run(subject, numbers, value));
+                0
+            }
+        }
+    }
+}
 
 /// Name, distribution, the part of the keys it is about, operation.
-const SERIES: [(&str, Spread, u64, Operation); 11] = [
-    ("update uniform", Spread::Uniform, 1, put),
-    ("update zipf", Spread::Zipf, 1, put),
-    ("get uniform", Spread::Uniform, 1, get),
-    ("get zipf", Spread::Zipf, 1, get),
-    ("read-modify-write uniform", Spread::Uniform, 1, update),
-    ("read-modify-write zipf", Spread::Zipf, 1, update),
-    ("append 8 B uniform", Spread::Uniform, 1, append),
-    ("append 8 B zipf", Spread::Zipf, 1, append),
-    ("map put uniform", Spread::Uniform, 1, map_put),
-    ("iterate maps of 20 uniform", Spread::Uniform, MAP_KEYS, map_sum),
-    ("iterate maps of 20 zipf", Spread::Zipf, MAP_KEYS, map_sum),
+const SERIES: [(&str, Spread, u64, Operation); 13] = [
+    ("update uniform", Spread::Uniform, 1, Each(put)),
+    ("update zipf", Spread::Zipf, 1, Each(put)),
+    ("update in batches uniform", Spread::Uniform, 1, Batch(put_batch)),
+    ("update in batches zipf", Spread::Zipf, 1, Batch(put_batch)),
+    ("get uniform", Spread::Uniform, 1, Each(get)),
+    ("get zipf", Spread::Zipf, 1, Each(get)),
+    ("read-modify-write uniform", Spread::Uniform, 1, Each(update)),
+    ("read-modify-write zipf", Spread::Zipf, 1, Each(update)),
+    ("append 8 B uniform", Spread::Uniform, 1, Each(append)),
+    ("append 8 B zipf", Spread::Zipf, 1, Each(append)),
+    ("map put uniform", Spread::Uniform, 1, Each(map_put)),
+    ("iterate maps of 20 uniform", Spread::Uniform, MAP_KEYS, Each(map_sum)),
+    ("iterate maps of 20 zipf", Spread::Zipf, MAP_KEYS, Each(map_sum)),
 ];
 
 fn put(s: &mut dyn Subject, number: u64, value: &[u8]) -> u64 {
     s.put(number, value);
     0
+}
+
+fn put_batch(s: &mut dyn Subject, numbers: &[u64], value: &[u8]) {
+    s.put_batch(numbers, value);
 }
 
 fn get(s: &mut dyn Subject, number: u64, _: &[u8]) -> u64 {
@@ -340,9 +388,7 @@ fn measure(subject: &mut dyn Subject, keys: u64, value_bytes: usize, sizes: &Siz
             let numbers = spread.numbers(&mut rng, keys / part, count);
             let value = value_of(round, value_bytes);
             let start = Instant::now();
-            for number in numbers {
-                sum = sum.wrapping_add(operation(subject, number, &value));
-            }
+            sum = sum.wrapping_add(operation.run(subject, &numbers, &value));
             elapsed += start.elapsed();
         }
         let done = count * sizes.rounds * usize::try_from(*part).unwrap();

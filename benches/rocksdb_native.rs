@@ -3,8 +3,9 @@
 //! Checkpoints of a backend go to a folder through the real storage layer, after 0, 1, 10 and 100 %
 //! of its keys were changed, all over or in one range of keys: how long the writer waits, how long
 //! the rest takes, how many bytes are added, and how many the changed entries would take by
-//! themselves: the others are what compactions have rewritten. Then the same while the writer goes
-//! on: how fast it is, of its speed without checkpoints, and the slowest of its operations.
+//! themselves: the others are what compactions have rewritten. Then the same while a writer goes
+//! on, which puts, or puts and gets in turn: how fast it is during the asynchronous parts, of its
+//! speed without checkpoints, and the slowest of its operations.
 //!
 //! Restores bring the files of 2 instances into 3 and of 3 into 2: by links to the files of the
 //! checkpoint, and by copies, as from a store that has no files of this machine. They are held
@@ -54,6 +55,14 @@ const VERTEX: &str = "bench";
 
 /// The one state.
 const VALUES: StateId = StateId::new(0);
+
+/// Checkpoints are taken until their asynchronous parts have lasted so long together, so that it
+/// is no single wait that counts, or until there are so many.
+const ASYNC_SECONDS_MIN: f64 = 3.0;
+const CHECKPOINTS_MAX: usize = 200;
+
+/// Longest that a put or a get may take.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// Instances of one job and where their checkpoints go.
 struct Job {
@@ -444,49 +453,79 @@ fn show_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: WriteB
     }
 }
 
-/// What a writer did for a while: a put and a get at a time.
+/// What the writer does all the time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Puts,
+    /// A put and a get in turn.
+    PutsAndGets,
+}
+
+/// What a writer did, in one go or several.
+#[derive(Default)]
 struct Pace {
-    pairs: u64,
+    puts: u64,
     seconds: f64,
     /// Of these, in puts.
     put_seconds: f64,
     put_worst: Duration,
     get_worst: Duration,
+    /// Operations that took more than [`SLOW`].
+    slow: u64,
 }
 
 impl Pace {
-    fn pairs_per_s(&self) -> f64 {
-        self.pairs as f64 / self.seconds.max(1e-9)
+    /// Rounds of the writer per second.
+    fn rounds_per_s(&self) -> f64 {
+        self.puts as f64 / self.seconds.max(1e-9)
     }
 
+    /// Puts per second of the time in them.
     fn puts_per_s(&self) -> f64 {
-        self.pairs as f64 / self.put_seconds.max(1e-9)
+        self.puts as f64 / self.put_seconds.max(1e-9)
     }
-}
 
-fn write_until(
-    backend: &mut RocksDbBackend,
-    rng: &mut Rng,
-    keys: u64,
-    value: &[u8],
-    mut is_over: impl FnMut(u64) -> bool,
-) -> Pace {
-    let max = max_parallelism().unwrap();
-    let (mut put_worst, mut get_worst) = (Duration::ZERO, Duration::ZERO);
-    let (start, mut pairs, mut putting) = (Instant::now(), 0, Duration::ZERO);
-    while !is_over(pairs) {
-        let (put, get) = (key(rng.below(keys)).to_be_bytes(), key(rng.below(keys)).to_be_bytes());
-        let before = Instant::now();
-        backend.put(VALUES, at(&put, max), value).unwrap();
-        let between = Instant::now();
-        backend.get(VALUES, at(&get, max)).unwrap();
-        putting += between - before;
-        put_worst = put_worst.max(between - before);
-        get_worst = get_worst.max(between.elapsed());
-        pairs += 1;
+    /// Goes on until `is_over` of the puts of this call.
+    fn write_until(
+        &mut self,
+        (backend, writer): (&mut RocksDbBackend, Writer),
+        rng: &mut Rng,
+        (keys, value): (u64, &[u8]),
+        mut is_over: impl FnMut(u64) -> bool,
+    ) {
+        let max = max_parallelism().unwrap();
+        let (start, mut puts, mut putting) = (Instant::now(), 0, Duration::ZERO);
+        let mut before = start;
+        while !is_over(puts) {
+            let put = key(rng.below(keys)).to_be_bytes();
+            backend.put(VALUES, at(&put, max), value).unwrap();
+            let mut after = Instant::now();
+            putting += after - before;
+            self.put_worst = self.put_worst.max(after - before);
+            self.slow += u64::from(after - before > SLOW);
+            if writer == Writer::PutsAndGets {
+                let get = key(rng.below(keys)).to_be_bytes();
+                backend.get(VALUES, at(&get, max)).unwrap();
+                let between = std::mem::replace(&mut after, Instant::now());
+                self.get_worst = self.get_worst.max(after - between);
+                self.slow += u64::from(after - between > SLOW);
+            }
+            before = after;
+            puts += 1;
+        }
+        self.puts += puts;
+        self.seconds += start.elapsed().as_secs_f64();
+        self.put_seconds += putting.as_secs_f64();
     }
-    let (seconds, put_seconds) = (start.elapsed().as_secs_f64(), putting.as_secs_f64());
-    Pace { pairs, seconds, put_seconds, put_worst, get_worst }
+
+    fn add(&mut self, more: &Self) {
+        self.puts += more.puts;
+        self.seconds += more.seconds;
+        self.put_seconds += more.put_seconds;
+        self.put_worst = self.put_worst.max(more.put_worst);
+        self.get_worst = self.get_worst.max(more.get_worst);
+        self.slow += more.slow;
+    }
 }
 
 fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: WriteBuffer) {
@@ -494,51 +533,71 @@ fn show_busy_checkpoints(keys: u64, value_bytes: usize, rounds: usize, buffer: W
     let order = in_order(keys);
     job.checkpoint();
     let value = value_of(1, value_bytes);
-    let mut rng = Rng::new(11);
-    let idle = write_until(&mut job.instances[0], &mut rng, keys, &value, |n| n >= keys / 10);
-    println!(
-        "{keys} keys of {value_bytes} B, {buffer:?}: a put and a get at a time, {:.0} pairs/s, \
-         {:.0} puts per second of them, slowest {:.1} and {:.1} ms; during a checkpoint",
-        idle.pairs_per_s(),
-        idle.puts_per_s(),
-        idle.put_worst.as_secs_f64() * 1e3,
-        idle.get_worst.as_secs_f64() * 1e3,
-    );
-    println!(
-        "  {:20} sync ms   worst  async ms  puts and pairs of speed  slowest put, get ms",
-        "changed before"
-    );
-    for percent in [0, 1, 10, 100] {
-        let (mut sync, mut after) = (Vec::new(), Vec::new());
-        let (mut puts, mut pairs) = (Vec::new(), Vec::new());
-        let (mut put_worst, mut get_worst) = (Duration::ZERO, Duration::ZERO);
-        for round in 0..rounds.min(5) as u64 {
-            change(&mut job, &order, Spread::Uniform, keys * percent / 100, round, value_bytes);
-            let (taken, pace) = job.checkpoint_while(|alone| {
-                let (backend, done) = alone?;
-                let mut rng = Rng::new(round);
-                let is_over = |_| done.load(Ordering::Relaxed);
-                Some(write_until(backend, &mut rng, keys, &value, is_over))
-            });
-            let pace = pace.unwrap();
-            sync.push(taken.sync_seconds);
-            after.push(taken.async_seconds);
-            puts.push(pace.puts_per_s() / idle.puts_per_s());
-            pairs.push(pace.pairs_per_s() / idle.pairs_per_s());
-            put_worst = put_worst.max(pace.put_worst);
-            get_worst = get_worst.max(pace.get_worst);
-        }
-        let worst = sync.iter().copied().fold(0.0, f64::max) * 1e3;
+    let workload = (keys, &value[..]);
+    println!("{keys} keys of {value_bytes} B, {buffer:?}: a writer goes on during checkpoints");
+    for (writer, name) in [(Writer::Puts, "puts"), (Writer::PutsAndGets, "a put and a get in turn")]
+    {
+        let mut idle = Pace::default();
+        let mut rng = Rng::new(11);
+        // So many that a writer that only puts waits for landings and compactions as it must.
+        let count = if writer == Writer::Puts { 4 * keys } else { keys / 5 };
+        idle.write_until((&mut job.instances[0], writer), &mut rng, workload, |n| n >= count);
         println!(
-            "  {percent:3} % {:21.3} {worst:7.3} {:9.1} {:9.2} {:9.2} {:12.2} {:8.2}",
-            median(sync) * 1e3,
-            median(after) * 1e3,
-            median(puts),
-            median(pairs),
-            put_worst.as_secs_f64() * 1e3,
-            get_worst.as_secs_f64() * 1e3,
+            "  {name}: {:.0} rounds/s without, {:.0} puts per second in them, slowest {:.1} and \
+             {:.1} ms",
+            idle.rounds_per_s(),
+            idle.puts_per_s(),
+            idle.put_worst.as_secs_f64() * 1e3,
+            idle.get_worst.as_secs_f64() * 1e3,
         );
+        println!(
+            "    changed before  checkpoints  sync ms   worst  async ms  seconds  puts and rounds \
+             of speed  slowest put, get ms  over 20 ms  stolen ms"
+        );
+        for percent in [0, 1, 10, 100] {
+            let (mut sync, mut after, mut pace) = (Vec::new(), Vec::new(), Pace::default());
+            let stolen = stolen_ms();
+            while after.len() < CHECKPOINTS_MAX
+                && (after.len() < rounds.min(5) || after.iter().sum::<f64>() < ASYNC_SECONDS_MIN)
+            {
+                let round = after.len() as u64;
+                change(&mut job, &order, Spread::Uniform, keys * percent / 100, round, value_bytes);
+                let (taken, more) = job.checkpoint_while(|alone| {
+                    let (backend, done) = alone?;
+                    let (mut pace, mut rng) = (Pace::default(), Rng::new(round));
+                    let is_over = |_| done.load(Ordering::Relaxed);
+                    pace.write_until((backend, writer), &mut rng, workload, is_over);
+                    Some(pace)
+                });
+                sync.push(taken.sync_seconds);
+                after.push(taken.async_seconds);
+                pace.add(&more.unwrap());
+            }
+            let worst = sync.iter().copied().fold(0.0, f64::max) * 1e3;
+            println!(
+                "    {percent:3} % {:19} {:8.3} {worst:7.3} {:9.1} {:8.2} {:9.2} {:10.2} {:17.2} \
+                 {:8.2} {:11} {:10}",
+                after.len(),
+                median(sync) * 1e3,
+                median(after.clone()) * 1e3,
+                after.iter().sum::<f64>(),
+                pace.puts_per_s() / idle.puts_per_s(),
+                pace.rounds_per_s() / idle.rounds_per_s(),
+                pace.put_worst.as_secs_f64() * 1e3,
+                pace.get_worst.as_secs_f64() * 1e3,
+                pace.slow,
+                stolen_ms().saturating_sub(stolen),
+            );
+        }
     }
+}
+
+/// Milliseconds that the host of this virtual machine has kept from its processors so far: waits
+/// of the writer that no code here is the cause of.
+fn stolen_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().and_then(|cpu| cpu.split_whitespace().nth(8)?.parse().ok());
+    10 * ticks.unwrap_or(0u64)
 }
 
 fn show_rescale(keys: u64, value_bytes: usize, rounds: usize, (p, q): (u32, u32)) {

@@ -41,6 +41,7 @@ use core::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millpond_state::seam::{Clock, SystemClock};
 use millpond_state::{Result, check_value_len};
 
 use crate::store::Store;
@@ -62,15 +63,18 @@ pub(crate) use workers::Workers;
 /// Longest value that is copied because it was read.
 const CACHED_BYTES_MAX: usize = 2 << 10;
 
-/// Longest that a write waits for a page in order to keep pace with the landings. Beyond the bound
-/// of memory it waits for a landing.
-const PACE_WAIT_MAX: Duration = Duration::from_millis(10);
+/// Longest that a write waits for a page in order to keep pace with landings and compactions.
+/// Beyond the bound of memory it waits for a landing.
+const PACE_WAIT_MAX: Duration = Duration::from_millis(5);
 
 /// Shorter waits are put together.
-const PACE_WAIT_MIN: Duration = Duration::from_micros(500);
+const PACE_WAIT_MIN: Duration = Duration::from_millis(2);
 
 /// Longest wait between two looks at whether a landing has failed.
 const LANDING_WAIT: Duration = Duration::from_millis(20);
+
+/// Longest wait between two looks at whether memory has come back.
+const MEMORY_WAIT: Duration = Duration::from_millis(2);
 
 /// Where a value is.
 #[derive(Clone)]
@@ -107,8 +111,8 @@ pub(crate) struct Buffer {
     crowded: usize,
     /// Grows with each freeze.
     freezes: u64,
-    /// Waiting that is due.
-    pace_debt: Duration,
+    /// Seconds of waiting that are due; below 0 if the last wait took longer than it should.
+    pace_debt: f64,
 }
 
 impl Buffer {
@@ -125,7 +129,7 @@ impl Buffer {
             bytes_max,
             crowded: 0,
             freezes: 0,
-            pace_debt: Duration::ZERO,
+            pace_debt: 0.0,
         }
     }
 
@@ -456,7 +460,7 @@ impl Buffer {
             } else if self.view.unlanded.is_empty() {
                 self.spill();
             } else {
-                self.wait_for_landing()?;
+                self.wait_for_landing(MEMORY_WAIT)?;
             }
         }
     }
@@ -467,7 +471,8 @@ impl Buffer {
 
     /// Whether freezing would pass the bound of what waits to land.
     fn queue_is_full(&self) -> bool {
-        self.view.unlanded_bytes() > self.limit_bytes() * 3 / 2
+        self.view.unlanded_bytes().saturating_sub(self.landing.written_bytes())
+            > self.limit_bytes() * 3 / 2
     }
 
     /// Whether the database alone knows a map.
@@ -481,36 +486,48 @@ impl Buffer {
     /// Waits for landings.
     fn wait_while(&mut self, still: impl Fn(&Self) -> bool) -> Result<()> {
         while still(self) {
-            self.wait_for_landing()?;
+            self.wait_for_landing(LANDING_WAIT)?;
         }
         Ok(())
     }
 
-    fn wait_for_landing(&mut self) -> Result<()> {
+    fn wait_for_landing(&mut self, at_most: Duration) -> Result<()> {
         self.landing.check(&self.workers)?;
         self.landing.start(&self.workers);
-        self.landing.wait(LANDING_WAIT, self.version, &self.workers);
+        self.landing.wait(at_most, self.version, &self.workers);
         self.refresh();
         Ok(())
     }
 
-    /// Slows the writer down, little by little, when the landings fall behind: otherwise one write
-    /// would wait for a whole landing.
+    /// Slows the writer down, little by little, when landings or compactions fall behind: otherwise
+    /// one write would wait for a whole landing, and that for a compaction.
     fn keep_pace(&mut self) -> Result<()> {
-        let limit = self.limit_bytes() as f64;
-        let ahead = self.view.unlanded_bytes() + self.active.bytes();
-        let ahead = ahead.saturating_sub(self.landing.written_bytes()) as f64;
-        // From one and a half generations ahead to three.
-        let excess = ((ahead / limit - 1.5) / 1.5).clamp(0.0, 1.0);
-        self.pace_debt += PACE_WAIT_MAX.mul_f64(excess * excess);
-        if self.pace_debt >= PACE_WAIT_MIN && self.workers.has_threads() {
-            let wait = self.pace_debt.min(PACE_WAIT_MAX);
-            self.pace_debt = Duration::ZERO;
-            self.landing.wait(wait, self.version, &self.workers);
+        let excess = self.excess();
+        self.pace_debt += PACE_WAIT_MAX.as_secs_f64() * excess * excess;
+        if self.pace_debt >= PACE_WAIT_MIN.as_secs_f64() && self.workers.has_threads() {
+            let (wait, waiting) =
+                (self.pace_debt.min(PACE_WAIT_MAX.as_secs_f64()), SystemClock::new());
+            self.landing.wait(Duration::from_secs_f64(wait), self.version, &self.workers);
+            self.landing.look_at_first_level();
+            // What the system lets a writer wait beyond what it asked for counts, up to a bound.
+            let credit = -4.0 * PACE_WAIT_MAX.as_secs_f64();
+            self.pace_debt = (wait - waiting.monotonic().as_secs_f64()).clamp(credit, 0.0);
             self.catch_up();
             self.landing.check(&self.workers)?;
         }
         Ok(())
+    }
+
+    /// How far the writer is ahead, from 0 to 1: of landings from one and a half generations to
+    /// three, of compactions from fourteen to forty. The database itself does not hold back those
+    /// who hand it files.
+    fn excess(&self) -> f64 {
+        let ahead = self.view.unlanded_bytes() + self.active.bytes();
+        let ahead = ahead.saturating_sub(self.landing.written_bytes());
+        let generations = |bytes| bytes as f64 / self.limit_bytes() as f64;
+        let of_landings = (generations(ahead) - 1.5) / 1.5;
+        let of_compactions = (generations(self.landing.first_level_bytes()) - 14.0) / 26.0;
+        of_landings.max(of_compactions).clamp(0.0, 1.0)
     }
 
     /// Freezes the active generation, to land with `after` behind it once a landing is started.

@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::expiry::Expiries;
 use crate::layout;
 use crate::merge::set_merge_operator;
-use crate::options::{RocksDbOptions, RocksDbProfile};
+use crate::options::{RocksDbOptions, RocksDbProfile, WriteBuffer};
 
 /// Recorded in the database.
 const PREFIX_NAME: &str = "millpond.entry.1";
@@ -29,6 +29,12 @@ const UNWRAPPED_OPTIONS: &str =
 
 /// A MANIFEST that has grown to this size is written anew. Each checkpoint has the whole of it.
 const MANIFEST_BYTES_MAX: usize = 16 << 10;
+
+/// Files of the first level from which on they are compacted if the hash buffer writes them.
+const FIRST_LEVEL_FILES_COMPACTED: i32 = 8;
+
+/// More files of the first level than there ever are.
+const FIRST_LEVEL_FILES_ANY: i32 = 1 << 20;
 
 /// Bytes that a scan reads ahead.
 const SCAN_READAHEAD_BYTES: usize = 1 << 20;
@@ -83,6 +89,14 @@ fn set_buffers(options: &mut Options, settings: &RocksDbOptions, budget: &Budget
     options.set_target_file_size_base(settings.target_file_size_base);
     options.set_max_bytes_for_level_base(settings.max_bytes_for_level_base);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if settings.write_buffer == WriteBuffer::Hash {
+        // The buffer slows writers down itself. The database would only hold back captures: each
+        // waits until a flush, which has nothing to flush, would not slow down anybody.
+        options.set_level_zero_slowdown_writes_trigger(FIRST_LEVEL_FILES_ANY);
+        options.set_level_zero_stop_writes_trigger(FIRST_LEVEL_FILES_ANY);
+        // Each compaction of the first level rewrites what lies below, too: half as many of them.
+        options.set_level_zero_file_num_compaction_trigger(FIRST_LEVEL_FILES_COMPACTED);
+    }
     // One writer: nothing to gain from concurrent inserts, and they cost.
     options.set_allow_concurrent_memtable_write(false);
     options.set_enable_write_thread_adaptive_yield(false);

@@ -29,9 +29,9 @@ const PREFETCH_AHEAD: usize = 16;
 /// look costs a cache miss in each of them, which a read of the database costs many times over.
 pub(super) const LANDED_KEPT: usize = 8;
 
-/// Files of the first level from which on a landing waits for a compaction: the database does not
-/// hold back those who hand it files.
-const FIRST_LEVEL_FILES_MAX: u64 = 16;
+/// Files of the first level from which on a landing waits for a compaction: each is one more that
+/// reads look into.
+const FIRST_LEVEL_FILES_MAX: u64 = 40;
 
 /// How long a landing waits for a compaction, at most so many times.
 const COMPACTION_WAIT: Duration = Duration::from_millis(5);
@@ -48,9 +48,21 @@ impl Landing {
         }
         let mut files = SortedFiles::new(store, "landing");
         self.write(generation, store, &mut files)?;
-        warm(files.finish()?);
+        let written = files.finish()?;
+        warm(written);
+        let count = written.len();
         self.wait_for_compactions(store)?;
-        files.take_over()
+        files.take_over()?;
+        self.note_taken_over(count, generation.bytes());
+        self.note_first_level(store.first_level_files());
+        Ok(())
+    }
+
+    /// Looks how far compactions have come.
+    pub(super) fn look_at_first_level(&self) {
+        if let Some(store) = self.store() {
+            self.note_first_level(store.first_level_files());
+        }
     }
 
     /// Writes what the generation changed.
@@ -133,7 +145,9 @@ impl Landing {
     /// Gives compactions time when they have fallen behind.
     fn wait_for_compactions(&self, store: &Store) -> Result<()> {
         for _ in 0..COMPACTION_WAITS_MAX {
-            if store.first_level_files() < FIRST_LEVEL_FILES_MAX {
+            let files = store.first_level_files();
+            self.note_first_level(files);
+            if files < FIRST_LEVEL_FILES_MAX {
                 break;
             }
             self.check_wanted()?;

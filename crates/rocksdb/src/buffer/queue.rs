@@ -44,12 +44,16 @@ pub(crate) struct Landing {
     abandoned: AtomicBool,
     /// Bytes of the generation under way that are written.
     written_bytes: AtomicUsize,
+    /// Bytes of generations in the database's first level when somebody last looked.
+    first_level_bytes: AtomicUsize,
 }
 
 struct State {
     /// Oldest first.
     queue: VecDeque<Frozen>,
     landed: Vec<Arc<Generation>>,
+    /// Files and bytes of the generations in the database's first level, oldest first.
+    first_level: VecDeque<(u64, usize)>,
     /// Store and base; gone when the buffer is and nothing is left to do.
     below: Option<(Arc<Store>, Arc<Base>)>,
     is_scheduled: bool,
@@ -67,6 +71,7 @@ impl Landing {
         let state = State {
             queue: VecDeque::new(),
             landed: Vec::new(),
+            first_level: VecDeque::new(),
             below: Some((store, Arc::clone(&view.base))),
             is_scheduled: false,
             is_landing: false,
@@ -81,6 +86,7 @@ impl Landing {
             failed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             written_bytes: AtomicUsize::new(0),
+            first_level_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -272,6 +278,35 @@ impl Landing {
     /// So many bytes of the queue are written.
     pub(super) fn note_written(&self, bytes: usize) {
         self.written_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of generations in the database's first level when somebody last looked: how far
+    /// compactions have fallen behind.
+    pub(crate) fn first_level_bytes(&self) -> usize {
+        self.first_level_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The database has taken over a generation of `bytes` in `files`.
+    pub(super) fn note_taken_over(&self, files: usize, bytes: usize) {
+        self.lock().first_level.push_back((files as u64, bytes));
+    }
+
+    /// The database's first level has so many files: the newest.
+    pub(super) fn note_first_level(&self, files: u64) {
+        let mut state = self.lock();
+        let mut known: u64 = state.first_level.iter().map(|(files, _)| files).sum();
+        while known > files
+            && let Some((oldest, _)) = state.first_level.pop_front()
+        {
+            known -= oldest;
+        }
+        let bytes = state.first_level.iter().map(|(_, bytes)| bytes).sum();
+        self.first_level_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The database, unless it was let go of.
+    pub(super) fn store(&self) -> Option<Arc<Store>> {
+        self.lock().below.as_ref().map(|(store, _)| Arc::clone(store))
     }
 
     fn is_abandoned(&self) -> bool {

@@ -233,6 +233,28 @@ fn found_before(model: &Model, map: &[u8], middle: &[u8]) -> usize {
 }
 
 #[test]
+fn writers_are_slowed_down_by_what_compactions_have_not_taken_from_the_first_level() {
+    let mut fixture = Fixture::new();
+    let generation = fixture.buffer().limit_bytes();
+    assert_eq!(fixture.buffer().excess().to_bits(), 0f64.to_bits());
+    let landing = Arc::clone(&fixture.buffer().landing);
+    for files in 1..=27 {
+        landing.note_taken_over(2, generation);
+        landing.note_first_level(2 * files);
+    }
+    assert_eq!(landing.first_level_bytes(), 27 * generation);
+    assert!((fixture.buffer().excess() - 0.5).abs() < 1e-9);
+    // A compaction has taken the oldest ones, the last of them in part.
+    landing.note_first_level(23);
+    assert_eq!(landing.first_level_bytes(), 11 * generation);
+    // Small generations in many files wait for little.
+    landing.note_first_level(0);
+    (0..30).for_each(|_| landing.note_taken_over(1, generation / 100));
+    landing.note_first_level(30);
+    assert!(fixture.buffer().excess() <= 0.0);
+}
+
+#[test]
 fn every_schedule_of_freezes_landings_and_reads_agrees_with_the_model() {
     let seeds = std::env::var("MILLPOND_BUFFER_SEEDS").map_or(6, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
